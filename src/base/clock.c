@@ -1,0 +1,17 @@
+#include "fieldgate/clock.h"
+
+#include <time.h>
+
+int64_t fg_clock_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * FG_NS_PER_S + now.tv_nsec;
+}
+
+int64_t fg_clock_wall_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / FG_NS_PER_MS;
+}
