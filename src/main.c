@@ -1,0 +1,7 @@
+#include <stdio.h>
+
+int main(void)
+{
+    printf("fieldgated %s\n", FG_VERSION);
+    return 0;
+}
