@@ -20,8 +20,8 @@ void fg_map_fini(struct fg_map *map)
     map->capacity = map->count = 0;
 }
 
-/* FNV-1a from a random start, with a final mix: cheap for short names. Maps are bounded, so that even a flood of
- * chosen keys costs at most the bound. */
+/* FNV-1a from a random start, with a final mix: cheap for short names. Maps are bounded, so that even a flood
+ * of chosen keys costs at most the bound. */
 static uint64_t hash_of(const struct fg_map *map, const char *key, size_t length)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ map->seed;

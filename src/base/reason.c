@@ -1,16 +1,14 @@
 #include "fieldgate/reason.h"
 
-static const char *const reason_names[FG_REASON_COUNT] = {
-    [FG_REASON_NONE] = "",
+static const char *const reason_names[FG_REASON_COUNT] = { [FG_REASON_NONE] = "",
 #define NAME(symbol, name) [FG_REASON_##symbol] = name,
-    FG_REASONS(NAME)
+                                                           FG_REASONS(NAME)
 #undef NAME
 };
 
-static const char *const loss_names[FG_LOSS_COUNT] = {
-    [FG_LOSS_NONE] = "",
+static const char *const loss_names[FG_LOSS_COUNT] = { [FG_LOSS_NONE] = "",
 #define NAME(symbol, name) [FG_LOSS_##symbol] = name,
-    FG_LOSSES(NAME)
+                                                       FG_LOSSES(NAME)
 #undef NAME
 };
 

@@ -47,7 +47,8 @@ int fg_record_add(struct fg_record *record, const char *name, size_t name_length
     if (record->count == FG_RECORD_MAX_FIELDS) {
         return -ENOSPC;
     }
-    record->fields[record->count++] = (struct fg_field){ .name = name, .name_length = name_length, .value = value };
+    record->fields[record->count++] =
+        (struct fg_field){ .name = name, .name_length = name_length, .value = value };
     return 0;
 }
 
@@ -58,7 +59,8 @@ void fg_record_remove(struct fg_record *record, const char *name, size_t name_le
         return;
     }
     size_t at = (size_t)(found - record->fields);
-    memmove(&record->fields[at], &record->fields[at + 1], (record->count - at - 1) * sizeof record->fields[0]);
+    memmove(&record->fields[at], &record->fields[at + 1],
+            (record->count - at - 1) * sizeof record->fields[0]);
     record->count--;
 }
 

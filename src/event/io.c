@@ -1,0 +1,127 @@
+#include "io.h"
+
+#include "fieldgate/clock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static int64_t recv_datagram(int fd, struct fg_op *op, void *buffer, size_t size)
+{
+    struct iovec vector = { .iov_base = buffer, .iov_len = size };
+    struct msghdr message = {
+        .msg_name = &op->recv.from, .msg_namelen = sizeof op->recv.from, .msg_iov = &vector, .msg_iovlen = 1
+    };
+    memset(&op->recv.from, 0, sizeof op->recv.from);
+    ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT);
+    if (got >= 0) {
+        op->recv.truncated = (message.msg_flags & MSG_TRUNC) != 0;
+        if (message.msg_namelen == 0 || op->recv.from.any.sa_family == AF_UNIX) {
+            op->recv.from.any.sa_family = 0;
+        }
+    }
+    return got;
+}
+
+int64_t fg_io_recv(int fd, uint8_t flags, struct fg_op *op, void *buffer, size_t size)
+{
+    ssize_t got = 0;
+    do {
+        if (flags & FG_CHANNEL_DATAGRAM) {
+            got = recv_datagram(fd, op, buffer, size);
+        } else if (flags & FG_CHANNEL_TTY) {
+            got = read(fd, buffer, size);
+        } else {
+            got = recv(fd, buffer, size, MSG_DONTWAIT);
+        }
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) {
+        return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    }
+    if (got == 0 && (flags & FG_CHANNEL_TTY)) {
+        return -EIO;
+    }
+    op->recv.data = buffer;
+    op->recv.received_ns = fg_clock_now_ns();
+    return got;
+}
+
+/* Errors that accept(2) passes on from the connection it was about to return: the next one may be well. */
+static bool is_of_connection(int error)
+{
+    switch (error) {
+    case ECONNABORTED:
+    case EINTR:
+    case ENETDOWN:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+int64_t fg_io_accept(int fd, struct fg_op *op)
+{
+    for (int tries = 0; tries < FG_TURN_ACCEPTS; tries++) {
+        socklen_t length = sizeof op->accept.from;
+        memset(&op->accept.from, 0, sizeof op->accept.from);
+        int got = accept4(fd, &op->accept.from.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (got >= 0) {
+            return got;
+        }
+        if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            return -EAGAIN;
+        }
+        if (!is_of_connection(errno)) {
+            return -errno;
+        }
+    }
+    return -ECONNABORTED;
+}
+
+int64_t fg_io_send(int fd, uint8_t flags, struct fg_op *op)
+{
+    const char *data = op->send.data;
+    while (op->send.sent < op->send.size) {
+        const char *rest = data + op->send.sent;
+        size_t size = op->send.size - op->send.sent;
+        ssize_t put = flags & FG_CHANNEL_TTY ? write(fd, rest, size)
+                                             : send(fd, rest, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (put < 0 && errno == EINTR) {
+            continue;
+        }
+        if (put < 0) {
+            return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+        }
+        op->send.sent += (size_t)put;
+        if ((size_t)put < size) {
+            return -EAGAIN;
+        }
+    }
+    return (int64_t)op->send.size;
+}
+
+int64_t fg_io_connect(int fd, struct fg_op *op, bool *started)
+{
+    if (!*started) {
+        if (connect(fd, (struct sockaddr *)op->connect.to, op->connect.to_length) == 0) {
+            return 0;
+        }
+        if (errno != EINPROGRESS && errno != EINTR) {
+            return errno == EAGAIN ? -ECONNREFUSED : -errno; /* EAGAIN: a Unix listener's backlog is full */
+        }
+        *started = true;
+        return -EAGAIN;
+    }
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0) {
+        return -errno;
+    }
+    return -error;
+}

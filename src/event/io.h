@@ -1,0 +1,22 @@
+/*
+ * The system calls behind the operations, for the models that make them themselves. None blocks. Each returns
+ * the operation's result, or -EAGAIN when the descriptor is not ready.
+ */
+#ifndef FIELDGATE_EVENT_IO_H
+#define FIELDGATE_EVENT_IO_H
+
+#include "fieldgate/event_model.h"
+
+/* Reads into buffer and sets op->recv. */
+int64_t fg_io_recv(int fd, uint8_t flags, struct fg_op *op, void *buffer, size_t size);
+
+/* A connection, or an error that the caller of ACCEPT is to know. */
+int64_t fg_io_accept(int fd, struct fg_op *op);
+
+/* Writes on from op->send.sent. */
+int64_t fg_io_send(int fd, uint8_t flags, struct fg_op *op);
+
+/* Starts (*started false), or looks how it went. */
+int64_t fg_io_connect(int fd, struct fg_op *op, bool *started);
+
+#endif

@@ -1,0 +1,139 @@
+#include "fieldgate/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+void fg_loop_block_signals(const sigset_t *signals)
+{
+    pthread_sigmask(SIG_BLOCK, signals, NULL);
+}
+
+static void on_signal(void *context)
+{
+    struct fg_loop *loop = context;
+    struct signalfd_siginfo info;
+    while (read(loop->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        loop->signal(loop->context, (int)info.ssi_signo);
+    }
+}
+
+static void on_timers(void *context)
+{
+    struct fg_loop *loop = context;
+    fg_timers_expire(loop->timers);
+}
+
+/* The eventfd is drained before the mailbox: a post in between leaves it readable, and nothing is lost. */
+static void on_wake(void *context)
+{
+    struct fg_loop *loop = context;
+    uint64_t count;
+    ssize_t got = read(loop->wake_fd, &count, sizeof count);
+    (void)got;
+    struct fg_task *newest = atomic_exchange_explicit(&loop->mailbox, NULL, memory_order_acquire);
+    struct fg_task *first = NULL;
+    while (newest) {
+        struct fg_task *next = newest->next;
+        newest->next = first;
+        first = newest;
+        newest = next;
+    }
+    while (first) {
+        struct fg_task *next = first->next;
+        first->run(first);
+        first = next;
+    }
+}
+
+void fg_loop_post(struct fg_loop *loop, struct fg_task *task)
+{
+    int fd = loop->wake_fd;
+    struct fg_task *old = atomic_load_explicit(&loop->mailbox, memory_order_relaxed);
+    do {
+        task->next = old;
+    } while (!atomic_compare_exchange_weak_explicit(&loop->mailbox, &old, task, memory_order_acq_rel,
+                                                    memory_order_relaxed));
+    if (!old) {
+        uint64_t one = 1;
+        ssize_t put = write(fd, &one, sizeof one);
+        (void)put; /* fails only when the counter is full, and then the loop wakes anyway */
+    }
+}
+
+static int watch_own(struct fg_loop *loop)
+{
+    int error = loop->model->ops->watch(loop->model, loop->wake_fd, on_wake, loop);
+    if (!error) {
+        error = loop->model->ops->watch(loop->model, loop->signal_fd, on_signal, loop);
+    }
+    if (!error) {
+        error = loop->model->ops->watch(loop->model, fg_timers_fd(loop->timers), on_timers, loop);
+    }
+    return error;
+}
+
+int fg_loop_open(struct fg_loop *loop, const struct fg_model_ops *ops, size_t workers,
+                 const sigset_t *signals, void (*signal)(void *context, int number), void *context)
+{
+    *loop = (struct fg_loop){ .signal_fd = -1, .wake_fd = -1, .signal = signal, .context = context };
+    atomic_init(&loop->mailbox, NULL);
+    int error = 0;
+    loop->signal_fd = signalfd(-1, signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (loop->signal_fd < 0 || loop->wake_fd < 0) {
+        error = -errno;
+    }
+    if (!error) {
+        error = fg_timers_new(&loop->timers);
+    }
+    if (!error) {
+        error = fg_pool_new(workers, &loop->pool);
+    }
+    if (!error) {
+        error = ops->open(loop->pool, &loop->model);
+    }
+    if (!error) {
+        error = watch_own(loop);
+    }
+    if (error) {
+        fg_loop_close(loop);
+    }
+    return error;
+}
+
+int fg_loop_run(struct fg_loop *loop)
+{
+    int error = 0;
+    while (!error && !loop->stop) {
+        error = loop->model->ops->wait(loop->model);
+    }
+    loop->stop = false;
+    return error;
+}
+
+void fg_loop_stop(struct fg_loop *loop)
+{
+    loop->stop = true;
+}
+
+void fg_loop_close(struct fg_loop *loop)
+{
+    fg_pool_free(loop->pool);
+    loop->pool = NULL;
+    if (loop->model) {
+        loop->model->ops->close(loop->model);
+        loop->model = NULL;
+    }
+    fg_timers_free(loop->timers);
+    loop->timers = NULL;
+    if (loop->signal_fd >= 0) {
+        close(loop->signal_fd);
+    }
+    if (loop->wake_fd >= 0) {
+        close(loop->wake_fd);
+    }
+    loop->signal_fd = loop->wake_fd = -1;
+}

@@ -1,0 +1,413 @@
+/*
+ * Reactor: the main thread waits for readiness (epoll, EPOLLONESHOT) and queues the channel's turn; a worker
+ * makes the system calls and arms the descriptor again as its last step. Between an event and that step the
+ * kernel is silent about the descriptor, so that no two workers ever stand in the same channel.
+ */
+#include "io.h"
+#include "models.h"
+#include "slots.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define BATCH        128
+#define MOST_WATCHED 8
+/* Tags from here on are the main thread's own descriptors. */
+#define WATCH_TAG UINT64_C(0xff000000)
+
+/* Beside the epoll bits in reactor_channel.events: a turn without an event of the kernel. */
+#define KICKED (1U << 24)
+
+struct watch {
+    void (*ready)(void *context);
+    void *context;
+};
+
+struct reactor {
+    struct fg_model base;
+    int epoll_fd;
+    size_t watch_count;
+    struct watch watches[MOST_WATCHED];
+    pthread_mutex_t lock; /* of slots; held by the main thread while it queues a batch */
+    struct fg_slots slots;
+};
+
+struct reactor_channel {
+    struct fg_channel base;
+    struct fg_task turn;
+    atomic_uint events; /* not 0 exactly while turn stands in the mailbox */
+    uint64_t tag;
+    uint32_t armed;  /* what epoll was last asked for; 0 after an event */
+    bool registered; /* epoll knows the descriptor */
+    bool in_turn;
+    bool in_ready, out_ready; /* a system call is worth trying */
+    bool in_cancelled, out_cancelled;
+    bool connecting;
+    bool over; /* the strand is closing */
+};
+
+static void turn(struct fg_task *task);
+
+static struct reactor *reactor_of(struct reactor_channel *channel)
+{
+    return (struct reactor *)channel->base.model;
+}
+
+static int probe(char *why, size_t why_size)
+{
+    (void)why;
+    (void)why_size;
+    return 0;
+}
+
+static void close_model(struct fg_model *model)
+{
+    struct reactor *reactor = (struct reactor *)model;
+    close(reactor->epoll_fd);
+    pthread_mutex_destroy(&reactor->lock);
+    fg_slots_fini(&reactor->slots);
+    free(reactor);
+}
+
+static int open_model(struct fg_pool *pool, struct fg_model **model)
+{
+    struct reactor *reactor = calloc(1, sizeof *reactor);
+    if (!reactor) {
+        return -ENOMEM;
+    }
+    reactor->base = (struct fg_model){ .ops = &fg_model_reactor, .pool = pool };
+    reactor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (reactor->epoll_fd < 0) {
+        int error = -errno;
+        free(reactor);
+        return error;
+    }
+    pthread_mutex_init(&reactor->lock, NULL);
+    *model = &reactor->base;
+    return 0;
+}
+
+static int watch(struct fg_model *model, int fd, void (*ready)(void *context), void *context)
+{
+    struct reactor *reactor = (struct reactor *)model;
+    assert(reactor->watch_count < MOST_WATCHED);
+    struct epoll_event event = { .events = EPOLLIN, .data.u64 = WATCH_TAG + reactor->watch_count };
+    if (epoll_ctl(reactor->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+        return -errno;
+    }
+    reactor->watches[reactor->watch_count++] = (struct watch){ .ready = ready, .context = context };
+    return 0;
+}
+
+static void queue_turn(struct reactor_channel *channel, uint32_t events)
+{
+    if (atomic_fetch_or_explicit(&channel->events, events, memory_order_acq_rel) == 0) {
+        fg_strand_post(&channel->base.strand, &channel->turn);
+    }
+}
+
+static int wait_batch(struct fg_model *model)
+{
+    struct reactor *reactor = (struct reactor *)model;
+    struct epoll_event batch[BATCH];
+    int count = epoll_wait(reactor->epoll_fd, batch, BATCH, -1);
+    if (count < 0) {
+        return errno == EINTR ? 0 : -errno;
+    }
+    /* While the lock is held no channel goes: one that is found here gets its turn before its strand can
+     * close. */
+    pthread_mutex_lock(&reactor->lock);
+    for (int i = 0; i < count; i++) {
+        struct reactor_channel *channel = fg_slots_find(&reactor->slots, batch[i].data.u64);
+        if (channel) {
+            queue_turn(channel, batch[i].events);
+        }
+    }
+    pthread_mutex_unlock(&reactor->lock);
+    for (int i = 0; i < count; i++) {
+        if (batch[i].data.u64 >= WATCH_TAG && batch[i].data.u64 < WATCH_TAG + reactor->watch_count) {
+            const struct watch *own = &reactor->watches[batch[i].data.u64 - WATCH_TAG];
+            own->ready(own->context);
+        }
+    }
+    return 0;
+}
+
+static int channel_new(struct fg_model *model, int fd, enum fg_channel_flags flags, void *owner,
+                       struct fg_channel **channel)
+{
+    struct reactor *reactor = (struct reactor *)model;
+    struct reactor_channel *made = calloc(1, sizeof *made);
+    if (!made) {
+        return -ENOMEM;
+    }
+    made->base.model = model;
+    made->base.owner = owner;
+    made->base.fd = fd;
+    made->base.flags = (uint8_t)flags;
+    made->turn.run = turn;
+    fg_strand_init(&made->base.strand, model->pool);
+    pthread_mutex_lock(&reactor->lock);
+    int error = fg_slots_add(&reactor->slots, made, &made->tag);
+    pthread_mutex_unlock(&reactor->lock);
+    if (error) {
+        free(made);
+        return error;
+    }
+    *channel = &made->base;
+    return 0;
+}
+
+static uint32_t wanted(const struct reactor_channel *channel)
+{
+    uint32_t events = 0;
+    const struct fg_op *in = channel->base.in;
+    if (in) {
+        events |=
+            in->kind != FG_OP_POLL ? EPOLLIN : (uint32_t)in->poll.events & (EPOLLIN | EPOLLOUT | EPOLLPRI);
+    }
+    if (channel->base.out && !channel->out_ready) {
+        events |= EPOLLOUT;
+    }
+    return events;
+}
+
+/* Asks the kernel for the next event. The last step of whoever calls it: the event may be handled by another
+ * worker before this returns. */
+static int arm(struct reactor_channel *channel, uint32_t events)
+{
+    struct epoll_event event = { .events = events | EPOLLONESHOT, .data.u64 = channel->tag };
+    int operation = channel->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    bool was_registered = channel->registered;
+    uint32_t was_armed = channel->armed;
+    channel->registered = true;
+    channel->armed = events;
+    if (epoll_ctl(reactor_of(channel)->epoll_fd, operation, channel->base.fd, &event) < 0) {
+        channel->registered = was_registered;
+        channel->armed = was_armed;
+        return -errno;
+    }
+    return 0;
+}
+
+static void complete(struct reactor_channel *channel, struct fg_op **side, int64_t result)
+{
+    (void)channel;
+    struct fg_op *op = *side;
+    *side = NULL;
+    op->result = result;
+    op->done(op);
+}
+
+static void try_in(struct reactor_channel *channel, uint32_t events, size_t *bytes, size_t *accepts)
+{
+    struct fg_op *op = channel->base.in;
+    int64_t result = 0;
+    switch (op->kind) {
+    case FG_OP_POLL:
+        channel->in_ready = false;
+        result = events & (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLERR | EPOLLHUP);
+        if (result == 0) {
+            return;
+        }
+        break;
+    case FG_OP_ACCEPT:
+        result = fg_io_accept(channel->base.fd, op);
+        channel->in_ready = result >= 0;
+        --*accepts;
+        break;
+    default:
+        result = fg_io_recv(channel->base.fd, channel->base.flags, op, fg_pool_scratch(), FG_SCRATCH_BYTES);
+        /* Less than was asked for: a stream has no more for now. A datagram says nothing about the next. */
+        channel->in_ready = result >= 0 && (channel->base.flags & FG_CHANNEL_DATAGRAM);
+        size_t cost = result > 0 ? (size_t)result + 64 : 64;
+        *bytes = *bytes > cost ? *bytes - cost : 0;
+        break;
+    }
+    if (result != -EAGAIN) {
+        complete(channel, &channel->base.in, result);
+    }
+}
+
+static void try_out(struct reactor_channel *channel)
+{
+    struct fg_op *op = channel->base.out;
+    int64_t result = op->kind == FG_OP_SEND ? fg_io_send(channel->base.fd, channel->base.flags, op)
+                                            : fg_io_connect(channel->base.fd, op, &channel->connecting);
+    channel->out_ready = false;
+    if (result != -EAGAIN) {
+        channel->connecting = false;
+        complete(channel, &channel->base.out, result);
+    }
+}
+
+static void finish_cancelled(struct reactor_channel *channel)
+{
+    if (channel->in_cancelled) {
+        channel->in_cancelled = false;
+        if (channel->base.in) {
+            complete(channel, &channel->base.in, -ECANCELED);
+        }
+    }
+    if (channel->out_cancelled) {
+        channel->out_cancelled = false;
+        if (channel->base.out) {
+            channel->connecting = false;
+            complete(channel, &channel->base.out, -ECANCELED);
+        }
+    }
+}
+
+static void strand_closed(struct fg_strand *strand)
+{
+    struct reactor_channel *channel = (struct reactor_channel *)strand;
+    void (*closed)(void *owner) = channel->base.closed;
+    void *owner = channel->base.owner;
+    free(channel);
+    closed(owner);
+}
+
+static void turn(struct fg_task *task)
+{
+    struct reactor_channel *channel =
+        (struct reactor_channel *)((char *)task - offsetof(struct reactor_channel, turn));
+    uint32_t events = atomic_exchange_explicit(&channel->events, 0, memory_order_acq_rel);
+    if (channel->over) {
+        return;
+    }
+    if (events & ~KICKED) {
+        channel->armed = 0;
+        channel->in_ready |= (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0 ||
+                             (channel->base.in && channel->base.in->kind == FG_OP_POLL);
+        channel->out_ready |= (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
+    }
+    size_t bytes = FG_TURN_BYTES;
+    size_t accepts = FG_TURN_ACCEPTS;
+    channel->in_turn = true;
+    for (;;) {
+        finish_cancelled(channel);
+        if (channel->base.closing) {
+            if (channel->base.in || channel->base.out) {
+                channel->in_cancelled = channel->out_cancelled = true;
+                continue;
+            }
+            break;
+        }
+        if (channel->base.out && channel->out_ready) {
+            try_out(channel);
+        } else if (channel->base.in && channel->in_ready && bytes > 0 && accepts > 0) {
+            try_in(channel, events, &bytes, &accepts);
+        } else if (!channel->in_cancelled && !channel->out_cancelled) {
+            uint32_t want = wanted(channel);
+            if (want == 0 || want == channel->armed) {
+                break;
+            }
+            channel->in_turn = false;
+            int error = arm(channel, want);
+            if (!error) {
+                return;
+            }
+            channel->in_turn = true;
+            struct fg_op **side = channel->base.in ? &channel->base.in : &channel->base.out;
+            complete(channel, side, error);
+        }
+    }
+    channel->in_turn = false;
+    if (channel->base.closing) {
+        channel->over = true;
+        fg_strand_close(&channel->base.strand, strand_closed);
+    }
+}
+
+static int submit(struct fg_channel *base, struct fg_op *op)
+{
+    struct reactor_channel *channel = (struct reactor_channel *)base;
+    if (base->closing) {
+        return -ECANCELED;
+    }
+    bool output = op->kind == FG_OP_SEND || op->kind == FG_OP_CONNECT;
+    struct fg_op **side = output ? &base->out : &base->in;
+    if (*side) {
+        return -EBUSY;
+    }
+    op->channel = base;
+    *side = op;
+    if (output) {
+        channel->out_ready = true;
+        if (op->kind == FG_OP_SEND) {
+            op->send.sent = 0;
+        }
+    }
+    if (channel->in_turn) {
+        return 0; /* the turn goes on with it */
+    }
+    if (output || channel->in_ready) {
+        queue_turn(channel, KICKED);
+        return 0;
+    }
+    uint32_t want = wanted(channel);
+    if (want == channel->armed) {
+        return 0;
+    }
+    int error = arm(channel, want);
+    if (error) {
+        *side = NULL;
+    }
+    return error;
+}
+
+static void cancel(struct fg_channel *base, struct fg_op *op)
+{
+    struct reactor_channel *channel = (struct reactor_channel *)base;
+    if (base->in == op) {
+        channel->in_cancelled = true;
+    } else if (base->out == op) {
+        channel->out_cancelled = true;
+    } else {
+        return;
+    }
+    if (!channel->in_turn) {
+        queue_turn(channel, KICKED);
+    }
+}
+
+static void channel_close(struct fg_channel *base, void (*closed)(void *owner))
+{
+    struct reactor_channel *channel = (struct reactor_channel *)base;
+    struct reactor *reactor = reactor_of(channel);
+    assert(!base->closing);
+    base->closing = true;
+    base->closed = closed;
+    /* From here on the main thread finds the channel no more; a turn that it queued before runs and finds it
+     * over. */
+    pthread_mutex_lock(&reactor->lock);
+    fg_slots_remove(&reactor->slots, channel->tag);
+    pthread_mutex_unlock(&reactor->lock);
+    if (channel->registered) {
+        epoll_ctl(reactor->epoll_fd, EPOLL_CTL_DEL, base->fd, NULL);
+    }
+    close(base->fd);
+    base->fd = -1;
+    if (!channel->in_turn) {
+        queue_turn(channel, KICKED);
+    }
+}
+
+const struct fg_model_ops fg_model_reactor = {
+    .name = "reactor",
+    .help = "The main thread waits for readiness; workers read, decode and write.",
+    .probe = probe,
+    .open = open_model,
+    .close = close_model,
+    .watch = watch,
+    .wait = wait_batch,
+    .channel_new = channel_new,
+    .submit = submit,
+    .cancel = cancel,
+    .channel_close = channel_close,
+};
