@@ -63,6 +63,9 @@ struct fg_endpoint_options {
     void *port; /* the owner */
 };
 
+/* Whether what comes on this transport keeps the boundaries of datagrams. */
+bool fg_transport_is_datagram(const struct fg_chosen *transport);
+
 /*
  * Starts an endpoint: it opens its descriptors as soon as it can, now or later. Returns 0 and *endpoint, or
  * -ENOMEM. Any thread.
@@ -83,6 +86,11 @@ struct fg_strand *fg_link_strand(struct fg_link *link);
 struct fg_timers *fg_link_timers(struct fg_link *link);
 bool fg_link_can_wait(const struct fg_link *link);   /* reading can stop, and the device then waits */
 void fg_link_close(struct fg_link *link, int error); /* down(error) follows, later */
+
+/* For the owner, inside received or a timer of the link's strand: reading stops, and received is called again
+ * after fg_endpoint_resume, with what was not taken, or with nothing. A link that goes down before calls
+ * received with the rest a last time; by then it can no longer wait. */
+void fg_link_pause(struct fg_link *link);
 
 /* The address without port, as text ("192.168.1.7", "fe80::1"); an IPv4 address in IPv6 form is written as
  * IPv4. Returns its length, 0 for no address (size is then left with an empty text). */
