@@ -1,10 +1,10 @@
 /*
- * The log: lines on stderr with a syslog priority prefix ("<4>port weather: …"), or, when stderr is the journal
- * ($JOURNAL_STREAM), datagrams in the journal's native protocol with PORT= and DEVICE= as fields of their own.
+ * The log: lines on stderr with a syslog priority prefix ("<4>port weather: …"; on a terminal "warning: port
+ * weather: …"), or, when stderr is the journal ($JOURNAL_STREAM), datagrams in the journal's native protocol with PORT= and DEVICE= as fields of their own.
  * (systemd documents: sd-daemon(3) for the prefix, JOURNAL_NATIVE_PROTOCOL for the datagrams.)
  *
  * Any thread. A line is one write; a reader of stderr that does not read can delay the caller, and a line that the
- * journal does not take goes to stderr. Control characters in what is logged become '?': a device cannot forge lines.
+ * journal does not take goes to stderr. A line has at most 1024 bytes. errno stays as it was. Control characters in what is logged become '?': a device cannot forge lines.
  */
 #ifndef FIELDGATE_LOG_H
 #define FIELDGATE_LOG_H

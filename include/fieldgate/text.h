@@ -28,6 +28,7 @@ size_t fg_real_print(double real, char text[FG_NUMBER_TEXT]);
  * Reads a number as devices write them, the whole text: [+-]digits is an integer up to 64 bits; digits with point or
  * exponent, and integers beyond 64 bits, are a real. "nan", "inf", "-inf", "infinity" in any case are NULL values.
  * Integers with leading zeros ("007") are no numbers: they are names. The decimal point is '.', whatever the locale.
+ * More than 1023 bytes are no number.
  * Returns true and sets *value, or false when the text is no number.
  */
 bool fg_number_parse(const char *text, size_t length, struct fg_value *value);
