@@ -1,17 +1,19 @@
 /*
- * The log: lines on stderr with a syslog priority prefix ("<4>port weather: …"; on a terminal "warning: port
- * weather: …"), or, when stderr is the journal ($JOURNAL_STREAM), datagrams in the journal's native protocol with PORT= and DEVICE= as fields of their own.
- * (systemd documents: sd-daemon(3) for the prefix, JOURNAL_NATIVE_PROTOCOL for the datagrams.)
+ * The log: lines on stderr with a syslog priority prefix ("<4>port weather: …"; on a terminal the level's
+ * name, "warning: port weather: …"), or, when stderr is the journal ($JOURNAL_STREAM), datagrams in the
+ * journal's native protocol with PORT= and DEVICE= as fields of their own. (systemd documents: sd-daemon(3)
+ * for the prefix, JOURNAL_NATIVE_PROTOCOL for the datagrams.)
  *
- * Any thread. A line is one write; a reader of stderr that does not read can delay the caller, and a line that the
- * journal does not take goes to stderr. A line has at most 1024 bytes. errno stays as it was. Control characters in what is logged become '?': a device cannot forge lines.
+ * Any thread. A line is one write of at most 1024 bytes; a reader of stderr that does not read can delay the
+ * caller, and a line that the journal does not take goes to stderr. errno stays as it was. Control characters
+ * and what is not UTF-8 become '?': a device cannot forge lines.
  */
 #ifndef FIELDGATE_LOG_H
 #define FIELDGATE_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdatomic.h>
 
 enum fg_log_level { FG_LOG_ERROR, FG_LOG_WARNING, FG_LOG_INFO, FG_LOG_DEBUG };
 
@@ -30,8 +32,8 @@ void fg_log_port(enum fg_log_level level, const char *port, const char *device, 
     __attribute__((format(printf, 4, 5)));
 
 /*
- * A limit for lines that can repeat: at most one a minute passes; the next that does says how many were held back.
- * Zero-initialise; embed one beside what repeats.
+ * A limit for lines that can repeat: at most one a minute passes; the next that does says how many were held
+ * back. Zero-initialise; embed one beside what repeats.
  */
 struct fg_log_limit {
     _Atomic int64_t next_ns;
