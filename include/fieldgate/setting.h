@@ -65,7 +65,8 @@ struct fg_setting {
     size_t offset;        /* of the field in the schema's struct */
     const char *fallback; /* the default as it stands in the file, without quotes; NULL: the setting is required.
                              TEXTS: "" is the empty list. Not used by groups; a VARIANT or LIST with NULL is
-                             required, with "" it may be absent. */
+                             required, with "" it may be absent. A default may lie outside of
+                             minimum..maximum ("" for a name made up later). */
     int64_t minimum, maximum; /* both 0: no range */
     const char *unit;     /* for the reference page, may be NULL */
     const char *help;     /* one or two sentences for the reference page */
@@ -75,7 +76,9 @@ struct fg_setting {
     /* LIST: before an item is read, inherit_size bytes of this group's struct at inherit_from are copied into the
      * item at inherit_to: what an item does not say, it has from the group around it. 0: nothing. */
     size_t inherit_from, inherit_to, inherit_size;
-    /* A further check of the text of a TEXT or of each of TEXTS, or of a number, may be NULL. Tells problems itself. */
+    /* A further check of the text of a TEXT or of each of TEXTS, or of a number, may be NULL. Tells problems itself,
+     * with key as their path. field points to the field: char *const * of a TEXT and of each of TEXTS (key is then
+     * "allow[2]"), const int64_t * or const double * of a number. Runs for what the file says, not for defaults. */
     void (*check)(struct fg_check *check, const char *key, const void *field);
 };
 
