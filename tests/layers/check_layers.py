@@ -23,6 +23,7 @@ BELOW = {
     "device": ("transport", "protocol", "config", "event", "base"),
     "gateway": ("device", "mqtt", "transport", "protocol", "config", "event", "base"),
     "ctl": ("base",),
+    "tools": ("gateway", "device", "mqtt", "transport", "protocol", "config", "event", "base"),
     "main": ("gateway", "device", "mqtt", "transport", "protocol", "config", "event", "base"),
 }
 
@@ -144,6 +145,7 @@ GOOD = {
     "src/mqtt/spool.c": "#include <sqlite3.h>\n",
     "src/device/port.c": '#include "fieldgate/port.h"\n#include "fieldgate/framing.h"\n#include "fieldgate/config.h"\n',
     "src/gateway/gateway.c": '#include "fieldgate/gateway.h"\n#include "fieldgate/publisher.h"\n',
+    "src/tools/print.c": '#include "fieldgate/gateway.h"\n',
     "src/ctl/main.c": '#include "fieldgate/clock.h"\n#include <jansson.h>\n',
 }
 

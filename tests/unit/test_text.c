@@ -221,6 +221,7 @@ static void nearest_is_null_for_another_word(void **state)
     static const char *const keys[] = { "baud", "path", "x", NULL };
     static const char *const none[] = { NULL };
     assert_null(fg_text_nearest("temperature", keys));
+    assert_null(fg_text_nearest("pain", keys)); /* half of it is wrong */
     assert_null(fg_text_nearest("y", keys));
     assert_null(fg_text_nearest("", keys));
     assert_null(fg_text_nearest("baud", none));
