@@ -1,0 +1,27 @@
+# tests/fuzz/fuzz_X.c are fuzz targets. Each is a test by driver.c; with clang and FIELDGATE_FUZZ also a program for
+# libFuzzer, ${CMAKE_BINARY_DIR}/tests/libfuzzer_X, which takes libFuzzer's options. Coverage guides it only where the
+# library is instrumented as well: add -DCMAKE_C_FLAGS=-fsanitize=fuzzer-no-link.
+option(FIELDGATE_FUZZ "Build the fuzz targets for libFuzzer (clang)" OFF)
+set(FIELDGATE_FUZZ_ITERATIONS 20000 CACHE STRING "Mutated seeds that each fuzz test runs")
+set(FIELDGATE_FUZZ_SEED 1 CACHE STRING "Seed of the fuzz tests")
+
+file(GLOB fuzz_targets CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/fuzz_*.c)
+foreach(source ${fuzz_targets})
+  get_filename_component(stem ${source} NAME_WE)
+  add_executable(${stem} ${source} ${CMAKE_CURRENT_LIST_DIR}/driver.c)
+  set(programs ${stem})
+  if(FIELDGATE_FUZZ)
+    string(REPLACE fuzz_ libfuzzer_ guided ${stem})
+    add_executable(${guided} ${source})
+    target_compile_options(${guided} PRIVATE -fsanitize=fuzzer)
+    target_link_options(${guided} PRIVATE -fsanitize=fuzzer)
+    list(APPEND programs ${guided})
+  endif()
+  foreach(program ${programs})
+    set_target_properties(${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    target_include_directories(${program} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+    target_link_libraries(${program} PRIVATE fieldgate_test_support fieldgate)
+  endforeach()
+  add_test(NAME fuzz/${stem} COMMAND ${stem} ${FIELDGATE_FUZZ_ITERATIONS} ${FIELDGATE_FUZZ_SEED})
+  set_tests_properties(fuzz/${stem} PROPERTIES TIMEOUT 120 LABELS fuzz)
+endforeach()
