@@ -99,7 +99,9 @@ int fg_topic_for_points(const char *template, char *out, size_t size);
 
 /*
  * Renders a reading: one message, or for "points" one a field in their order (NULL values as "null"; texts as they
- * are). json: {"ts":…,name:value,…}. Returns 0 and the chain *first (at least one), -EMSGSIZE, -ENOMEM. Any thread.
+ * are). json: {"ts":…,name:value,…}; a field that is itself called "ts" is told as "ts_device". Returns 0 and the
+ * chain *first (at least one); -EMSGSIZE; -ENOMEM; -EINVAL when there is nothing to tell (points without fields, raw
+ * without a frame). Any thread.
  */
 int fg_outlet_render(const struct fg_outlet *outlet, const struct fg_reading *reading, struct fg_message **first);
 

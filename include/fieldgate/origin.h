@@ -16,6 +16,8 @@ struct fg_hole {
     int64_t from_ms; /* Unix ms of the first and of the last reading lost */
     int64_t to_ms;
     uint64_t count;
+    int64_t next_ns; /* when the next may be told */
+    bool telling;    /* a message about the one before is under way */
 };
 
 struct fg_origin {

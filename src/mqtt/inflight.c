@@ -1,0 +1,85 @@
+#include "inflight.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+int fg_inflight_init(struct fg_inflight *table, size_t capacity)
+{
+    size_t buckets = 16;
+    while (buckets < capacity) {
+        buckets *= 2;
+    }
+    *table = (struct fg_inflight){ .capacity = capacity, .mask = buckets - 1 };
+    table->entries = calloc(capacity, sizeof *table->entries);
+    table->buckets = calloc(buckets, sizeof(struct fg_flight *));
+    if (!table->entries || !table->buckets) {
+        free(table->entries);
+        free(table->buckets);
+        *table = (struct fg_inflight){ 0 };
+        return -ENOMEM;
+    }
+    for (size_t i = capacity; i > 0; i--) {
+        table->entries[i - 1].next = table->free;
+        table->free = &table->entries[i - 1];
+    }
+    return 0;
+}
+
+void fg_inflight_fini(struct fg_inflight *table)
+{
+    while (table->oldest) {
+        struct fg_flight flight;
+        fg_inflight_remove(table, table->oldest, &flight);
+        fg_message_free(flight.message);
+        fg_origin_unref(flight.origin);
+    }
+    free(table->entries);
+    free(table->buckets);
+    *table = (struct fg_inflight){ 0 };
+}
+
+void fg_inflight_add(struct fg_inflight *table, const struct fg_flight *flight)
+{
+    struct fg_flight *entry = table->free;
+    assert(entry);
+    table->free = entry->next;
+    *entry = *flight;
+    entry->older = table->newest;
+    entry->newer = NULL;
+    entry->next = NULL;
+    *(table->newest ? &table->newest->newer : &table->oldest) = entry;
+    table->newest = entry;
+    struct fg_flight **link = &table->buckets[entry->mid & table->mask];
+    while (*link) {
+        link = &(*link)->next;
+    }
+    *link = entry;
+    table->count++;
+    table->qos2 += entry->qos == 2;
+}
+
+struct fg_flight *fg_inflight_find(const struct fg_inflight *table, uint16_t mid)
+{
+    struct fg_flight *entry = table->buckets[mid & table->mask];
+    while (entry && entry->mid != mid) {
+        entry = entry->next;
+    }
+    return entry;
+}
+
+void fg_inflight_remove(struct fg_inflight *table, struct fg_flight *entry, struct fg_flight *flight)
+{
+    struct fg_flight **link = &table->buckets[entry->mid & table->mask];
+    while (*link != entry) {
+        link = &(*link)->next;
+    }
+    *link = entry->next;
+    *(entry->older ? &entry->older->newer : &table->oldest) = entry->newer;
+    *(entry->newer ? &entry->newer->older : &table->newest) = entry->older;
+    *flight = *entry;
+    entry->next = table->free;
+    table->free = entry;
+    table->count--;
+    table->qos2 -= flight->qos == 2;
+}

@@ -1,0 +1,399 @@
+#include "publisher_parts.h"
+
+#include "address.h"
+
+#include "fieldgate/clock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CONNECT_TIMEOUT_NS (10 * FG_NS_PER_S)
+
+/* A connection that stood this long was a good one: the next failure is the first again. */
+#define LASTING_NS (10 * FG_NS_PER_S)
+
+/* Of a stop's time, what is kept for the good-byes. */
+#define FAREWELL_NS (500 * FG_NS_PER_MS)
+
+void fg_publisher_wake(struct fg_publisher *publisher, unsigned kind)
+{
+    if ((atomic_load(&publisher->wants) & kind) && (atomic_fetch_and(&publisher->wants, ~kind) & kind)) {
+        const uint64_t one = 1;
+        ssize_t written = write(publisher->wake_fd, &one, sizeof one);
+        (void)written; /* it fails only when the counter is full: the thread is woken already */
+    }
+}
+
+void fg_publisher_count_lost(struct fg_publisher *publisher, struct fg_origin *origin, enum fg_loss reason,
+                             int64_t wall_ms, uint64_t count)
+{
+    fg_count(&origin->lost[reason], count);
+    fg_count(&publisher->lost[reason], count);
+    int64_t now_ns = fg_clock_now_ns();
+    pthread_mutex_lock(&publisher->lock);
+    bool sooner = fg_losses_add(&publisher->losses, origin, reason, wall_ms, count, now_ns);
+    pthread_mutex_unlock(&publisher->lock);
+    if (sooner) {
+        fg_publisher_wake(publisher, FG_WANT_CONTROL);
+    }
+    if (reason != FG_LOSS_SHUTDOWN) { /* those are told by one line at the end */
+        fg_log_limited(&publisher->loss_limits[reason], FG_LOG_WARNING, origin->port, origin->device,
+                       "readings are lost: %s", fg_loss_name(reason));
+    }
+}
+
+/* --- when to connect --- */
+
+static void note_down(struct fg_publisher *publisher, bool was_up, int64_t now_ns);
+
+static void try_connect(struct fg_publisher *publisher, int64_t now_ns)
+{
+    char host[FG_HOST_MAX + 1];
+    int port = 0;
+    const char *address = publisher->settings->address.items[publisher->address];
+    publisher->since_ns = now_ns;
+    if (fg_mqtt_parse_address(address, host, &port) != 0) {
+        snprintf(publisher->session->reason, sizeof publisher->session->reason, "no address");
+    } else {
+        fg_session_connect(publisher->session, host, port);
+    }
+    if (publisher->session->state == FG_SESSION_DOWN) {
+        note_down(publisher, false, fg_clock_now_ns());
+    }
+}
+
+/* Doubles with each round of failures, with chance in its upper half, so that a hundred gateways do not come
+ * back to a broker in one moment. */
+static int64_t backoff_ns(const struct fg_publisher *publisher)
+{
+    int64_t shortest = publisher->settings->reconnect_min_ns;
+    int64_t longest = publisher->settings->reconnect_max_ns;
+    int64_t upper = shortest;
+    for (unsigned i = 0; i <= publisher->failures && upper < longest; i++) {
+        upper *= 2;
+    }
+    upper = upper < longest ? upper : longest;
+    int64_t lower = upper / 2 > shortest ? upper / 2 : shortest;
+    uint64_t chance = 0;
+    if (upper <= lower || getrandom(&chance, sizeof chance, GRND_NONBLOCK) != (ssize_t)sizeof chance) {
+        return upper;
+    }
+    return lower + (int64_t)(chance % (uint64_t)(upper - lower + 1));
+}
+
+static void log_down(struct fg_publisher *publisher, bool was_up, int64_t wait_ns)
+{
+    const char *reason = publisher->session->reason;
+    bool news = was_up || strcmp(reason, publisher->last_reason) != 0;
+    memcpy(publisher->last_reason, reason, sizeof publisher->last_reason);
+    fg_log(news ? FG_LOG_WARNING : FG_LOG_DEBUG, "broker %s: %s%s; trying again in %.1f s",
+           publisher->settings->address.items[publisher->address], was_up ? "connection lost: " : "", reason,
+           (double)wait_ns / FG_NS_PER_S);
+}
+
+/* After the connection went down, or could not be made: decides when and where to try next. */
+static void note_down(struct fg_publisher *publisher, bool was_up, int64_t now_ns)
+{
+    fg_flow_down(publisher);
+    if (publisher->phase == FG_LEAVING) {
+        return;
+    }
+    size_t next = was_up ? 0 : publisher->address + 1;
+    int64_t wait_ns = 0;
+    if (was_up && now_ns - publisher->since_ns >= LASTING_NS) {
+        publisher->failures = 0;
+    }
+    if (was_up || next >= publisher->settings->address.count) {
+        next = 0;
+        wait_ns = backoff_ns(publisher);
+        publisher->failures += publisher->failures < 32;
+    }
+    if (publisher->phase != FG_RUNNING && wait_ns > FG_NS_PER_S) {
+        wait_ns = FG_NS_PER_S; /* there is no later to be polite for */
+    }
+    if (was_up) {
+        publisher->lost_ns = now_ns;
+    }
+    log_down(publisher, was_up, wait_ns);
+    publisher->address = next;
+    publisher->retry_ns = now_ns + wait_ns;
+}
+
+static void note_up(struct fg_publisher *publisher, int64_t now_ns)
+{
+    const char *address = publisher->settings->address.items[publisher->address];
+    const char *session = publisher->session->present ? "the broker kept the session" : "a new session";
+    if (publisher->ever_connected) {
+        fg_count(&publisher->reconnects, 1);
+        fg_log(FG_LOG_WARNING, "broker %s: connected again after %.1f s, %s", address,
+               (double)(now_ns - publisher->lost_ns) / FG_NS_PER_S, session);
+    } else {
+        fg_log(publisher->last_reason[0] ? FG_LOG_WARNING : FG_LOG_INFO, "broker %s: connected, %s", address,
+               session);
+    }
+    if (publisher->settings->tls && publisher->settings->tls->insecure) {
+        fg_log(FG_LOG_WARNING, "broker %s: the name in its certificate is not checked (tls.insecure)",
+               address);
+    }
+    publisher->ever_connected = true;
+    publisher->last_reason[0] = '\0';
+    publisher->since_ns = now_ns;
+    publisher->tick_ns = now_ns + fg_session_tick_ns(publisher->session);
+    fg_flow_up(publisher);
+}
+
+/* What became of the connection since it was in state before. */
+static void note_state(struct fg_publisher *publisher, enum fg_session_state before)
+{
+    enum fg_session_state after = publisher->session->state;
+    bool came_up = publisher->session->connack == 0 && before == FG_SESSION_CONNECTING;
+    if (before == FG_SESSION_CONNECTING &&
+        (after == FG_SESSION_UP || (after == FG_SESSION_DOWN && came_up))) {
+        note_up(publisher, fg_clock_now_ns());
+    }
+    fg_flow_settle(publisher);
+    if (before != FG_SESSION_DOWN && after == FG_SESSION_DOWN) {
+        note_down(publisher, before == FG_SESSION_UP || came_up, fg_clock_now_ns());
+    }
+}
+
+/* --- the stop --- */
+
+static void begin_farewell(struct fg_publisher *publisher)
+{
+    publisher->phase = FG_FAREWELL;
+    uint64_t lost = fg_flow_give_up(publisher, false);
+    pthread_mutex_lock(&publisher->lock);
+    publisher->lost_by_stop += lost;
+    fg_availability_all_offline(&publisher->availability);
+    fg_losses_hurry(&publisher->losses);
+    pthread_mutex_unlock(&publisher->lock);
+    publisher->status_due = FG_STATUS_OFFLINE;
+}
+
+static bool farewell_done(struct fg_publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->lock);
+    bool done = publisher->availability.pending == 0 && publisher->losses.open == 0 &&
+                publisher->inflight.count == 0 && publisher->status_due == FG_STATUS_TOLD;
+    pthread_mutex_unlock(&publisher->lock);
+    return done;
+}
+
+static int64_t farewell_ns(const struct fg_publisher *publisher)
+{
+    int64_t reserve = publisher->stop_timeout_ns / 5;
+    return publisher->stop_deadline_ns - (reserve < FAREWELL_NS ? reserve : FAREWELL_NS);
+}
+
+/* Takes a stop further. Returns whether the thread is to end. */
+static bool stop_step(struct fg_publisher *publisher, int64_t now_ns)
+{
+    struct fg_session *session = publisher->session;
+    if (publisher->phase == FG_RUNNING) {
+        publisher->phase = FG_DELIVERING;
+        pthread_mutex_lock(&publisher->lock);
+        fg_losses_hurry(&publisher->losses);
+        pthread_mutex_unlock(&publisher->lock);
+        if (session->state == FG_SESSION_DOWN) {
+            publisher->retry_ns = now_ns;
+        }
+    }
+    if (now_ns >= publisher->stop_deadline_ns) {
+        return true;
+    }
+    bool work = fg_flow_has_work(publisher);
+    if (session->state != FG_SESSION_UP) {
+        return !work || publisher->phase == FG_LEAVING;
+    }
+    if (publisher->phase == FG_DELIVERING &&
+        ((!work && publisher->inflight.count == 0) || now_ns >= farewell_ns(publisher))) {
+        begin_farewell(publisher);
+        fg_flow_feed(publisher, now_ns);
+    }
+    if (publisher->phase == FG_FAREWELL && session->state == FG_SESSION_UP && farewell_done(publisher)) {
+        publisher->phase = FG_LEAVING;
+        fg_session_disconnect(session);
+    }
+    return publisher->phase == FG_LEAVING && session->state == FG_SESSION_DOWN;
+}
+
+static void finish(struct fg_publisher *publisher)
+{
+    uint64_t lost = fg_flow_give_up(publisher, true);
+    /* Without a good-bye the broker publishes the will, which is what a stop that did not get through is
+     * worth. */
+    fg_session_drop(publisher->session, "stopped");
+    publisher->session->ack_count = 0;
+    atomic_store_explicit(&publisher->connected, false, memory_order_relaxed);
+    pthread_mutex_lock(&publisher->lock);
+    publisher->lost_by_stop += lost;
+    lost = publisher->lost_by_stop;
+    pthread_mutex_unlock(&publisher->lock);
+    if (lost > 0) {
+        fg_log(FG_LOG_WARNING, "%llu readings are lost: the broker did not take them before the stop",
+               (unsigned long long)lost);
+    }
+    pthread_mutex_lock(&publisher->lock);
+    publisher->finished = true;
+    pthread_cond_broadcast(&publisher->finished_condition);
+    pthread_mutex_unlock(&publisher->lock);
+}
+
+/* --- the thread --- */
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t next_ns(struct fg_publisher *publisher)
+{
+    int64_t next = INT64_MAX;
+    switch (publisher->session->state) {
+    case FG_SESSION_DOWN:
+        next = publisher->retry_ns;
+        break;
+    case FG_SESSION_CONNECTING:
+        next = publisher->since_ns + CONNECT_TIMEOUT_NS;
+        break;
+    case FG_SESSION_UP:
+        next = publisher->tick_ns;
+        if (publisher->linger_until_ns > 0) {
+            next = sooner(next, publisher->linger_until_ns);
+        }
+        pthread_mutex_lock(&publisher->lock);
+        next = sooner(next, publisher->losses.due_ns);
+        pthread_mutex_unlock(&publisher->lock);
+        break;
+    }
+    if (publisher->phase == FG_DELIVERING && publisher->session->state == FG_SESSION_UP) {
+        next = sooner(next, farewell_ns(publisher));
+    }
+    return publisher->phase == FG_RUNNING ? next : sooner(next, publisher->stop_deadline_ns);
+}
+
+static int poll_ms(struct fg_publisher *publisher, unsigned wants)
+{
+    int64_t now_ns = fg_clock_now_ns();
+    if (fg_flow_is_due(publisher, wants, now_ns)) {
+        return 0;
+    }
+    int64_t left_ns = next_ns(publisher) - now_ns;
+    if (left_ns <= 0) {
+        /* What is due but has no room to go must wait for an acknowledgement. */
+        return wants & (FG_WANT_CONTROL | FG_WANT_MESSAGES) || publisher->session->state != FG_SESSION_UP
+                   ? 0
+                   : 100;
+    }
+    int64_t left_ms = (left_ns + FG_NS_PER_MS - 1) / FG_NS_PER_MS;
+    return left_ms < 3600000 ? (int)left_ms : 3600000;
+}
+
+static void wait_and_io(struct fg_publisher *publisher)
+{
+    struct fg_session *session = publisher->session;
+    struct pollfd fds[2] = {
+        { .fd = publisher->wake_fd, .events = POLLIN },
+        { .fd = fg_session_fd(session), .events = 0 },
+    };
+    if (fds[1].fd >= 0) {
+        fds[1].events = fg_session_events(session);
+    }
+    /* First say what to be woken for, then look whether it is there already: who comes between the two wakes.
+     */
+    unsigned wants = fg_flow_wants(publisher, fg_clock_now_ns());
+    atomic_store(&publisher->wants, wants);
+    int timeout_ms = poll_ms(publisher, wants);
+    int ready = poll(fds, 2, timeout_ms);
+    atomic_store(&publisher->wants, 0);
+    if (ready <= 0) {
+        return;
+    }
+    if (fds[0].revents) {
+        uint64_t count;
+        ssize_t taken = read(publisher->wake_fd, &count, sizeof count);
+        (void)taken;
+    }
+    if (fds[1].revents) {
+        enum fg_session_state before = session->state;
+        fg_session_io(session, fds[1].revents);
+        note_state(publisher, before);
+    }
+}
+
+static void step(struct fg_publisher *publisher, int64_t now_ns)
+{
+    struct fg_session *session = publisher->session;
+    enum fg_session_state before = session->state;
+    switch (before) {
+    case FG_SESSION_DOWN:
+        if (now_ns >= publisher->retry_ns && publisher->phase != FG_LEAVING) {
+            try_connect(publisher, now_ns);
+        }
+        return;
+    case FG_SESSION_CONNECTING:
+        if (now_ns - publisher->since_ns >= CONNECT_TIMEOUT_NS) {
+            fg_session_drop(session, "no answer for 10 s");
+        }
+        break;
+    case FG_SESSION_UP:
+        if (now_ns >= publisher->tick_ns) {
+            publisher->tick_ns = now_ns + fg_session_tick_ns(session);
+            fg_session_tick(session);
+        }
+        fg_flow_feed(publisher, now_ns);
+        break;
+    }
+    note_state(publisher, before);
+}
+
+static void *run(void *argument)
+{
+    struct fg_publisher *publisher = argument;
+    for (;;) {
+        pthread_mutex_lock(&publisher->lock);
+        bool abandoned = publisher->abandoned;
+        pthread_mutex_unlock(&publisher->lock);
+        if (abandoned) {
+            return NULL;
+        }
+        int64_t now_ns = fg_clock_now_ns();
+        if (atomic_load(&publisher->stopping)) {
+            enum fg_session_state before = publisher->session->state;
+            bool over = stop_step(publisher, now_ns);
+            if (over) {
+                break;
+            }
+            note_state(publisher, before);
+        }
+        step(publisher, now_ns);
+        wait_and_io(publisher);
+    }
+    finish(publisher);
+    return NULL;
+}
+
+int fg_publisher_start(struct fg_publisher *publisher)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&publisher->thread, NULL, run, publisher);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error) {
+        return -error;
+    }
+    publisher->started = true;
+    pthread_setname_np(publisher->thread, "fg-publisher");
+    return 0;
+}

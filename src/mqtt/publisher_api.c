@@ -1,0 +1,247 @@
+#include "publisher_parts.h"
+
+#include "fieldgate/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+/* How long past its time a stop waits for the thread to notice. */
+#define GRACE_NS (100 * FG_NS_PER_MS)
+
+static char *topic_below(const char *base, const char *name)
+{
+    char *topic = NULL;
+    return asprintf(&topic, "%s/%s", base, name) < 0 ? NULL : topic;
+}
+
+static int make_topics(struct fg_publisher *publisher, const char *gateway)
+{
+    char base[1024];
+    if (fg_mqtt_expand(publisher->settings->base_topic, gateway, base, sizeof base) != 0) {
+        return -EMSGSIZE;
+    }
+    publisher->base = strdup(base);
+    publisher->status_topic = topic_below(base, "status");
+    publisher->loss_topic = topic_below(base, "loss");
+    publisher->stats_topic = topic_below(base, "stats");
+    return publisher->base && publisher->status_topic && publisher->loss_topic && publisher->stats_topic
+               ? 0
+               : -ENOMEM;
+}
+
+static int make_locks(struct fg_publisher *publisher)
+{
+    pthread_condattr_t attributes;
+    pthread_mutex_init(&publisher->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&publisher->finished_condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+    publisher->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return publisher->wake_fd < 0 ? -errno : 0;
+}
+
+int fg_publisher_new(const struct fg_publisher_options *options, struct fg_publisher **result)
+{
+    struct fg_publisher *publisher = calloc(1, sizeof *publisher);
+    if (!publisher) {
+        return -ENOMEM;
+    }
+    publisher->settings = options->settings;
+    publisher->room = options->room;
+    publisher->context = options->context;
+    fg_outbox_init(&publisher->outbox, (size_t)options->queue_bytes);
+    fg_losses_init(&publisher->losses);
+    fg_availability_init(&publisher->availability);
+    int error = make_locks(publisher);
+    if (!error) {
+        error = make_topics(publisher, options->gateway);
+    }
+    if (!error) {
+        error = fg_inflight_init(&publisher->inflight, fg_session_capacity(options->settings));
+    }
+    char client_id[1024];
+    if (!error) {
+        error = fg_mqtt_expand(options->settings->client_id, options->gateway, client_id, sizeof client_id);
+    }
+    if (!error) {
+        error = fg_session_new(options->settings, client_id, publisher->status_topic, &publisher->session);
+    } else {
+        fg_log(FG_LOG_ERROR, "mqtt: %s", strerror(-error));
+    }
+    if (error) {
+        fg_publisher_free(publisher);
+        return error;
+    }
+    *result = publisher;
+    return 0;
+}
+
+void fg_publisher_free(struct fg_publisher *publisher)
+{
+    if (!publisher || publisher->abandoned) {
+        return;
+    }
+    fg_session_free(publisher->session);
+    if (publisher->inflight.entries) {
+        fg_inflight_fini(&publisher->inflight);
+    }
+    fg_message_free_all(publisher->again.first);
+    fg_message_free_all(publisher->taken.first);
+    fg_outbox_fini(&publisher->outbox);
+    fg_losses_fini(&publisher->losses);
+    fg_availability_fini(&publisher->availability);
+    if (publisher->wake_fd >= 0) {
+        close(publisher->wake_fd);
+    }
+    pthread_cond_destroy(&publisher->finished_condition);
+    pthread_mutex_destroy(&publisher->lock);
+    free(publisher->stats);
+    free(publisher->base);
+    free(publisher->status_topic);
+    free(publisher->loss_topic);
+    free(publisher->stats_topic);
+    free(publisher);
+}
+
+int fg_publisher_offer(struct fg_publisher *publisher, struct fg_message *first)
+{
+    pthread_mutex_lock(&publisher->lock);
+    int error = atomic_load(&publisher->stopping) ? -ESHUTDOWN : fg_outbox_append(&publisher->outbox, first);
+    bool batch = publisher->outbox.waiting >= (size_t)publisher->settings->max_inflight;
+    pthread_mutex_unlock(&publisher->lock);
+    if (!error) {
+        fg_publisher_wake(publisher, batch ? FG_WANT_MESSAGES | FG_WANT_BATCH : FG_WANT_MESSAGES);
+    }
+    return error;
+}
+
+bool fg_publisher_full(const struct fg_publisher *publisher)
+{
+    return fg_outbox_full(&publisher->outbox);
+}
+
+void fg_publisher_lose(struct fg_publisher *publisher, struct fg_origin *origin, enum fg_loss reason,
+                       int64_t wall_ms, uint64_t count)
+{
+    if (count > 0 && reason > FG_LOSS_NONE && reason < FG_LOSS_COUNT) {
+        fg_publisher_count_lost(publisher, origin, reason, wall_ms, count);
+    }
+}
+
+void fg_publisher_set_available(struct fg_publisher *publisher, struct fg_origin *origin, bool online)
+{
+    pthread_mutex_lock(&publisher->lock);
+    int changed =
+        atomic_load(&publisher->stopping) ? 0 : fg_availability_set(&publisher->availability, origin, online);
+    pthread_mutex_unlock(&publisher->lock);
+    if (changed > 0) {
+        fg_publisher_wake(publisher, FG_WANT_CONTROL);
+    } else if (changed < 0) {
+        fg_log_limited(&publisher->known_limit, FG_LOG_WARNING, origin->port, origin->device,
+                       "has no status of its own: there are %d devices with one already",
+                       FG_AVAILABILITY_MAX);
+    }
+}
+
+void fg_publisher_tell_stats(struct fg_publisher *publisher, const char *json, size_t size)
+{
+    if (!atomic_load_explicit(&publisher->connected, memory_order_relaxed)) {
+        return;
+    }
+    char *copy = malloc(size > 0 ? size : 1);
+    if (!copy) {
+        return; /* the next ones will be newer */
+    }
+    memcpy(copy, json, size);
+    pthread_mutex_lock(&publisher->lock);
+    char *old = publisher->stats;
+    publisher->stats = copy;
+    publisher->stats_size = size;
+    pthread_mutex_unlock(&publisher->lock);
+    free(old);
+    fg_publisher_wake(publisher, FG_WANT_CONTROL);
+}
+
+void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_stats *stats)
+{
+    *stats = (struct fg_publisher_stats){
+        .connected = atomic_load_explicit(&publisher->connected, memory_order_relaxed),
+        .published = fg_counted(&publisher->published),
+        .acknowledged = fg_counted(&publisher->acknowledged),
+        .reconnects = fg_counted(&publisher->reconnects),
+    };
+    for (int i = 0; i < FG_LOSS_COUNT; i++) {
+        stats->lost[i] = fg_counted(&publisher->lost[i]);
+    }
+    pthread_mutex_lock(&publisher->lock);
+    stats->queued = publisher->outbox.waiting + publisher->outbox.held;
+    stats->queued_bytes = publisher->outbox.bytes;
+    pthread_mutex_unlock(&publisher->lock);
+}
+
+/* The thread is held in a look-up: what it holds can be counted, not looked at. */
+static uint64_t abandon(struct fg_publisher *publisher)
+{
+    publisher->abandoned = true;
+    uint64_t held = publisher->outbox.held;
+    uint64_t count = held;
+    struct fg_message *message = fg_outbox_take(&publisher->outbox, SIZE_MAX);
+    while (message) {
+        struct fg_message *next = message->next;
+        fg_count(&message->origin->lost[FG_LOSS_SHUTDOWN], 1);
+        fg_message_free(message);
+        message = next;
+        count++;
+    }
+    fg_count(&publisher->lost[FG_LOSS_SHUTDOWN], count);
+    return count + publisher->lost_by_stop;
+}
+
+static void wait_finished(struct fg_publisher *publisher, int64_t timeout_ns)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t at_ns = (int64_t)until.tv_sec * FG_NS_PER_S + until.tv_nsec + timeout_ns + GRACE_NS;
+    until.tv_sec = (time_t)(at_ns / FG_NS_PER_S);
+    until.tv_nsec = (long)(at_ns % FG_NS_PER_S);
+    while (!publisher->finished &&
+           pthread_cond_timedwait(&publisher->finished_condition, &publisher->lock, &until) != ETIMEDOUT) {
+    }
+}
+
+uint64_t fg_publisher_stop(struct fg_publisher *publisher, int64_t timeout_ns)
+{
+    if (publisher->stopped) {
+        return 0;
+    }
+    publisher->stopped = true;
+    pthread_mutex_lock(&publisher->lock);
+    publisher->stop_timeout_ns = timeout_ns;
+    publisher->stop_deadline_ns = fg_clock_now_ns() + timeout_ns;
+    atomic_store(&publisher->stopping, true);
+    pthread_mutex_unlock(&publisher->lock);
+    if (!publisher->started) {
+        return fg_flow_give_up(publisher, true);
+    }
+    fg_publisher_wake(publisher, FG_WANT_STOP);
+    pthread_mutex_lock(&publisher->lock);
+    wait_finished(publisher, timeout_ns);
+    bool finished = publisher->finished;
+    uint64_t lost = finished ? publisher->lost_by_stop : abandon(publisher);
+    pthread_mutex_unlock(&publisher->lock);
+    if (finished) {
+        pthread_join(publisher->thread, NULL);
+        return lost;
+    }
+    pthread_detach(publisher->thread);
+    fg_log(FG_LOG_WARNING,
+           "%llu readings are lost: the look-up of the broker's name did not end before the stop",
+           (unsigned long long)lost);
+    return lost;
+}

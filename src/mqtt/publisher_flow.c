@@ -1,0 +1,468 @@
+#include "publisher_parts.h"
+
+#include "fieldgate/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void chain_put(struct fg_chain *chain, struct fg_message *message)
+{
+    if (!chain->first) {
+        chain->tail = &chain->first;
+    }
+    message->next = NULL;
+    *chain->tail = message;
+    chain->tail = &message->next;
+}
+
+static struct fg_message *chain_get(struct fg_chain *chain)
+{
+    struct fg_message *message = chain->first;
+    chain->first = message->next;
+    message->next = NULL;
+    return message;
+}
+
+static size_t slots(const struct fg_publisher *publisher)
+{
+    size_t limit = publisher->session->max_inflight;
+    if (publisher->session->state != FG_SESSION_UP || publisher->phase == FG_LEAVING) {
+        return 0;
+    }
+    return limit > publisher->inflight.count ? limit - publisher->inflight.count : 0;
+}
+
+static bool has_slot(const struct fg_publisher *publisher, const struct fg_message *message)
+{
+    return slots(publisher) > 0 &&
+           (message->qos < 2 || publisher->inflight.qos2 < publisher->session->max_qos2);
+}
+
+static bool control_due(const struct fg_publisher *publisher, int64_t now_ns)
+{
+    return publisher->status_due != FG_STATUS_TOLD || publisher->availability.pending > 0 ||
+           publisher->stats || publisher->losses.due_ns <= now_ns;
+}
+
+/* Control messages: told to the connection like readings, but counted nowhere. */
+static enum fg_handover tell(struct fg_publisher *publisher, struct fg_flight *flight, const char *topic,
+                             const char *payload, size_t size, bool retain)
+{
+    struct fg_publication publication = {
+        .topic = topic,
+        .topic_length = strlen(topic),
+        .payload = payload,
+        .payload_size = size,
+        .qos = flight->qos < publisher->session->max_qos ? flight->qos : (uint8_t)publisher->session->max_qos,
+        .retain = retain,
+    };
+    flight->qos = publication.qos;
+    flight->packet_bytes = fg_packet_bytes(publisher->session, publication.topic_length,
+                                           publication.payload_size, publication.qos);
+    enum fg_handover handover = fg_session_publish(publisher->session, &publication, &flight->mid);
+    if (handover == FG_HANDED) {
+        fg_inflight_add(&publisher->inflight, flight);
+    } else {
+        fg_log_limited(&publisher->refusal_limit, FG_LOG_WARNING, NULL, NULL, "%s could not be published",
+                       topic);
+    }
+    return handover;
+}
+
+static void tell_status(struct fg_publisher *publisher)
+{
+    const char *text = publisher->status_due == FG_STATUS_ONLINE ? "online" : "offline";
+    struct fg_flight flight = { .kind = FG_FLIGHT_STATUS, .qos = 1 };
+    publisher->status_due = FG_STATUS_TOLD;
+    tell(publisher, &flight, publisher->status_topic, text, strlen(text), true);
+}
+
+static bool tell_availability(struct fg_publisher *publisher)
+{
+    bool online = false;
+    pthread_mutex_lock(&publisher->lock);
+    struct fg_origin *origin = fg_availability_take(&publisher->availability, &online);
+    pthread_mutex_unlock(&publisher->lock);
+    if (!origin) {
+        return false;
+    }
+    char topic[2048];
+    int length = snprintf(topic, sizeof topic, "%s/%s/status", publisher->base, origin->device);
+    const char *text = online ? "online" : "offline";
+    struct fg_flight flight = { .kind = FG_FLIGHT_AVAILABILITY, .qos = 1, .origin = origin };
+    if (length < 0 || (size_t)length >= sizeof topic ||
+        tell(publisher, &flight, topic, text, strlen(text), true) != FG_HANDED) {
+        fg_origin_unref(origin);
+    }
+    return true;
+}
+
+static bool tell_loss(struct fg_publisher *publisher, int64_t now_ns)
+{
+    struct fg_loss_told told;
+    pthread_mutex_lock(&publisher->lock);
+    bool found = fg_losses_take(&publisher->losses, now_ns, &told);
+    pthread_mutex_unlock(&publisher->lock);
+    if (!found) {
+        return false;
+    }
+    char payload[2048];
+    size_t size = fg_losses_print(&told, payload, sizeof payload);
+    struct fg_flight flight = {
+        .kind = FG_FLIGHT_LOSS, .qos = 1, .origin = told.origin, .reason = told.reason, .hole = told.hole
+    };
+    if (size > 0 && tell(publisher, &flight, publisher->loss_topic, payload, size, false) == FG_HANDED) {
+        return true;
+    }
+    pthread_mutex_lock(&publisher->lock);
+    fg_losses_undo(&publisher->losses, &told);
+    pthread_mutex_unlock(&publisher->lock);
+    fg_origin_unref(told.origin);
+    return true;
+}
+
+static void tell_stats(struct fg_publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->lock);
+    char *text = publisher->stats;
+    size_t size = publisher->stats_size;
+    publisher->stats = NULL;
+    pthread_mutex_unlock(&publisher->lock);
+    if (text) {
+        struct fg_flight flight = { .kind = FG_FLIGHT_STATS };
+        tell(publisher, &flight, publisher->stats_topic, text, size, false);
+        free(text);
+    }
+}
+
+static void feed_control(struct fg_publisher *publisher, int64_t now_ns)
+{
+    bool leaving = publisher->phase == FG_FAREWELL;
+    if (publisher->status_due == FG_STATUS_ONLINE && slots(publisher) > 0) {
+        tell_status(publisher);
+    }
+    while (slots(publisher) > 0 && tell_availability(publisher)) {
+    }
+    while (slots(publisher) > 0 && tell_loss(publisher, now_ns)) {
+    }
+    if (slots(publisher) > 0 && !leaving) {
+        tell_stats(publisher);
+    }
+    /* The gateway's own "offline" is its last word. */
+    if (publisher->status_due == FG_STATUS_OFFLINE && slots(publisher) > 0) {
+        tell_status(publisher);
+    }
+}
+
+static void release(struct fg_publisher *publisher, const struct fg_message *message)
+{
+    publisher->released_count++;
+    publisher->released_bytes += fg_message_bytes(message);
+}
+
+/* A reading that the broker will not get. */
+static void lose(struct fg_publisher *publisher, struct fg_message *message, enum fg_loss reason)
+{
+    release(publisher, message);
+    fg_publisher_count_lost(publisher, message->origin, reason, message->wall_ms, 1);
+    fg_message_free(message);
+}
+
+static void hand_over(struct fg_publisher *publisher, struct fg_message *message, bool first_time)
+{
+    struct fg_session *session = publisher->session;
+    struct fg_publication publication = {
+        .topic = fg_message_topic(message),
+        .topic_length = message->topic_length,
+        .payload = fg_message_payload(message),
+        .payload_size = message->payload_size,
+        .qos = message->qos < session->max_qos ? message->qos : (uint8_t)session->max_qos,
+        .retain = message->retain,
+    };
+    struct fg_flight flight = {
+        .kind = FG_FLIGHT_MESSAGE,
+        .qos = publication.qos,
+        .packet_bytes =
+            fg_packet_bytes(session, publication.topic_length, publication.payload_size, publication.qos),
+        .message = message,
+    };
+    switch (fg_session_publish(session, &publication, &flight.mid)) {
+    case FG_HANDED:
+        if (first_time) {
+            fg_count(&message->origin->published, 1);
+            fg_count(&publisher->published, 1);
+        }
+        fg_inflight_add(&publisher->inflight, &flight);
+        break;
+    case FG_NOT_HANDED_SIZE:
+        lose(publisher, message, FG_LOSS_TOO_LARGE);
+        break;
+    case FG_NOT_HANDED_REFUSED:
+        lose(publisher, message, FG_LOSS_REFUSED);
+        break;
+    case FG_NOT_HANDED_MEMORY:
+        lose(publisher, message, FG_LOSS_NO_MEMORY);
+        break;
+    }
+}
+
+static void refill(struct fg_publisher *publisher, int64_t now_ns)
+{
+    size_t room = slots(publisher);
+    if (room == 0 || publisher->taken.first) {
+        return;
+    }
+    pthread_mutex_lock(&publisher->lock);
+    size_t waiting = publisher->outbox.waiting;
+    if (waiting > 0 && publisher->settings->linger_ns > 0 && publisher->phase == FG_RUNNING) {
+        if (publisher->linger_until_ns == 0) {
+            publisher->linger_until_ns = now_ns + publisher->settings->linger_ns;
+        }
+        if (now_ns < publisher->linger_until_ns && waiting < publisher->session->max_inflight) {
+            waiting = 0;
+        }
+    }
+    if (waiting > 0) {
+        publisher->taken.first = fg_outbox_take(&publisher->outbox, room);
+        if (publisher->outbox.waiting == 0) {
+            publisher->linger_until_ns = 0;
+        }
+    }
+    pthread_mutex_unlock(&publisher->lock);
+}
+
+static void feed_readings(struct fg_publisher *publisher, int64_t now_ns)
+{
+    refill(publisher, now_ns);
+    const struct fg_message *first = publisher->again.first ? publisher->again.first : publisher->taken.first;
+    if (!first) {
+        return;
+    }
+    bool batch = first->next || (publisher->again.first && publisher->taken.first);
+    if (batch) {
+        fg_session_cork(publisher->session, true);
+    }
+    while (publisher->again.first && has_slot(publisher, publisher->again.first)) {
+        hand_over(publisher, chain_get(&publisher->again), false);
+    }
+    while (!publisher->again.first && publisher->taken.first && has_slot(publisher, publisher->taken.first)) {
+        hand_over(publisher, chain_get(&publisher->taken), true);
+    }
+    if (batch) {
+        fg_session_cork(publisher->session, false);
+    }
+}
+
+void fg_flow_feed(struct fg_publisher *publisher, int64_t now_ns)
+{
+    if (slots(publisher) == 0) {
+        return;
+    }
+    pthread_mutex_lock(&publisher->lock);
+    bool control = control_due(publisher, now_ns);
+    pthread_mutex_unlock(&publisher->lock);
+    if (control) {
+        feed_control(publisher, now_ns);
+    }
+    if (publisher->phase <= FG_DELIVERING) {
+        feed_readings(publisher, now_ns);
+    }
+    fg_flow_settle(publisher);
+}
+
+/* MQTT 5.0, 3.7.2.1: to the second half of QoS 2, "packet identifier not found" says that the broker was done
+ * with the message before. */
+#define PACKET_IDENTIFIER_NOT_FOUND 0x92
+
+static void land(struct fg_publisher *publisher, struct fg_flight *flight, int reason)
+{
+    bool refused = reason >= 0x80 && !(flight->qos == 2 && reason == PACKET_IDENTIFIER_NOT_FOUND);
+    if (refused) {
+        const char *topic = flight->message                  ? fg_message_topic(flight->message)
+                            : flight->kind == FG_FLIGHT_LOSS ? publisher->loss_topic
+                                                             : publisher->status_topic;
+        fg_log_limited(&publisher->refusal_limit, FG_LOG_WARNING, NULL, NULL,
+                       "the broker refused a message on %s: %s", topic, fg_session_reason_name(reason));
+    }
+    if (flight->kind == FG_FLIGHT_LOSS) {
+        pthread_mutex_lock(&publisher->lock);
+        fg_losses_done(&publisher->losses, flight->origin, flight->reason);
+        pthread_mutex_unlock(&publisher->lock);
+    }
+    if (flight->message && refused) {
+        lose(publisher, flight->message, FG_LOSS_REFUSED);
+    } else if (flight->message) {
+        fg_count(&flight->message->origin->acknowledged, 1);
+        fg_count(&publisher->acknowledged, 1);
+        release(publisher, flight->message);
+        fg_message_free(flight->message);
+    }
+    fg_origin_unref(flight->origin);
+}
+
+void fg_flow_settle(struct fg_publisher *publisher)
+{
+    struct fg_session *session = publisher->session;
+    for (size_t i = 0; i < session->ack_count; i++) {
+        struct fg_flight *entry = fg_inflight_find(&publisher->inflight, session->acks[i].mid);
+        if (entry) {
+            struct fg_flight flight;
+            fg_inflight_remove(&publisher->inflight, entry, &flight);
+            land(publisher, &flight, session->acks[i].reason);
+        }
+    }
+    session->ack_count = 0;
+    if (publisher->released_count == 0) {
+        return;
+    }
+    pthread_mutex_lock(&publisher->lock);
+    fg_outbox_release(&publisher->outbox, publisher->released_count, publisher->released_bytes);
+    bool room = fg_outbox_reopen(&publisher->outbox);
+    pthread_mutex_unlock(&publisher->lock);
+    publisher->released_count = publisher->released_bytes = 0;
+    if (room && publisher->room && publisher->phase == FG_RUNNING) {
+        publisher->room(publisher->context);
+    }
+}
+
+/* The library sends again what is in flight; what a broker with another limit will never take is lost. */
+static void drop_oversized(struct fg_publisher *publisher)
+{
+    struct fg_flight *entry = publisher->inflight.oldest;
+    while (entry) {
+        struct fg_flight *newer = entry->newer;
+        if (entry->packet_bytes > publisher->session->max_packet) {
+            struct fg_flight flight;
+            fg_inflight_remove(&publisher->inflight, entry, &flight);
+            if (flight.message) {
+                lose(publisher, flight.message, FG_LOSS_TOO_LARGE);
+                flight.message = NULL;
+            }
+            land(publisher, &flight, 0);
+        }
+        entry = newer;
+    }
+}
+
+void fg_flow_up(struct fg_publisher *publisher)
+{
+    drop_oversized(publisher);
+    publisher->status_due = publisher->phase >= FG_FAREWELL ? FG_STATUS_OFFLINE : FG_STATUS_ONLINE;
+    pthread_mutex_lock(&publisher->lock);
+    fg_availability_forget(&publisher->availability);
+    pthread_mutex_unlock(&publisher->lock);
+    atomic_store_explicit(&publisher->connected, true, memory_order_relaxed);
+}
+
+/* What was handed over with QoS 0 and never written: the library has dropped it. Availability is told anew on
+ * the next connection anyway, and statistics are stale by then. */
+static void take_back(struct fg_publisher *publisher, struct fg_flight *flight, struct fg_chain *unwritten)
+{
+    if (flight->message) {
+        chain_put(unwritten, flight->message);
+    }
+    if (flight->kind == FG_FLIGHT_LOSS) {
+        struct fg_loss_told told = { flight->origin, flight->reason, flight->hole };
+        pthread_mutex_lock(&publisher->lock);
+        fg_losses_undo(&publisher->losses, &told);
+        pthread_mutex_unlock(&publisher->lock);
+    }
+    fg_origin_unref(flight->origin);
+}
+
+void fg_flow_down(struct fg_publisher *publisher)
+{
+    atomic_store_explicit(&publisher->connected, false, memory_order_relaxed);
+    fg_flow_settle(publisher);
+    struct fg_chain unwritten = { 0 };
+    struct fg_flight *entry = publisher->inflight.oldest;
+    while (entry) {
+        struct fg_flight *newer = entry->newer;
+        struct fg_flight flight;
+        if (entry->qos == 0) {
+            fg_inflight_remove(&publisher->inflight, entry, &flight);
+            take_back(publisher, &flight, &unwritten);
+        }
+        entry = newer;
+    }
+    if (unwritten.first) {
+        *unwritten.tail = publisher->again.first;
+        if (!publisher->again.first) {
+            publisher->again.tail = unwritten.tail;
+        }
+        publisher->again.first = unwritten.first;
+    }
+    pthread_mutex_lock(&publisher->lock);
+    free(publisher->stats);
+    publisher->stats = NULL;
+    pthread_mutex_unlock(&publisher->lock);
+}
+
+bool fg_flow_has_work(struct fg_publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->lock);
+    bool work = publisher->outbox.waiting + publisher->outbox.held > 0 || publisher->losses.open > 0 ||
+                publisher->losses.telling > 0;
+    pthread_mutex_unlock(&publisher->lock);
+    return work;
+}
+
+unsigned fg_flow_wants(const struct fg_publisher *publisher, int64_t now_ns)
+{
+    unsigned wants = publisher->phase == FG_RUNNING ? FG_WANT_STOP : 0;
+    if (slots(publisher) > 0) {
+        const struct fg_message *first =
+            publisher->again.first ? publisher->again.first : publisher->taken.first;
+        wants |= FG_WANT_CONTROL;
+        if (publisher->phase <= FG_DELIVERING && (!first || has_slot(publisher, first))) {
+            wants |= publisher->linger_until_ns > now_ns ? FG_WANT_BATCH : FG_WANT_MESSAGES;
+        }
+    }
+    return wants;
+}
+
+bool fg_flow_is_due(struct fg_publisher *publisher, unsigned wants, int64_t now_ns)
+{
+    if ((wants & FG_WANT_STOP) && atomic_load(&publisher->stopping)) {
+        return true;
+    }
+    pthread_mutex_lock(&publisher->lock);
+    size_t waiting = publisher->outbox.waiting;
+    bool due =
+        ((wants & FG_WANT_MESSAGES) && (waiting > 0 || publisher->taken.first || publisher->again.first)) ||
+        ((wants & FG_WANT_BATCH) && waiting >= publisher->session->max_inflight) ||
+        ((wants & FG_WANT_CONTROL) && control_due(publisher, now_ns));
+    pthread_mutex_unlock(&publisher->lock);
+    return due;
+}
+
+uint64_t fg_flow_give_up(struct fg_publisher *publisher, bool in_flight)
+{
+    uint64_t count = 0;
+    while (in_flight && publisher->inflight.oldest) {
+        struct fg_flight flight;
+        fg_inflight_remove(&publisher->inflight, publisher->inflight.oldest, &flight);
+        if (flight.message) {
+            lose(publisher, flight.message, FG_LOSS_SHUTDOWN);
+            flight.message = NULL;
+            count++;
+        }
+        land(publisher, &flight, 0);
+    }
+    pthread_mutex_lock(&publisher->lock);
+    struct fg_message *rest = fg_outbox_take(&publisher->outbox, SIZE_MAX);
+    pthread_mutex_unlock(&publisher->lock);
+    while (publisher->again.first || publisher->taken.first || rest) {
+        struct fg_message *message = publisher->again.first   ? chain_get(&publisher->again)
+                                     : publisher->taken.first ? chain_get(&publisher->taken)
+                                                              : rest;
+        if (message == rest) {
+            rest = rest->next;
+        }
+        lose(publisher, message, FG_LOSS_SHUTDOWN);
+        count++;
+    }
+    fg_flow_settle(publisher);
+    return count;
+}

@@ -1,0 +1,130 @@
+/*
+ * The inside of the publisher, shared between its files: publisher.c (calls from other threads, the thread,
+ * when to connect), publisher_flow.c (what is handed to the connection and what comes back).
+ */
+#ifndef FIELDGATE_MQTT_PUBLISHER_PARTS_H
+#define FIELDGATE_MQTT_PUBLISHER_PARTS_H
+
+#include "availability.h"
+#include "inflight.h"
+#include "losses.h"
+#include "outbox.h"
+#include "publisher_session.h"
+
+#include "fieldgate/log.h"
+#include "fieldgate/publisher.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* What the sleeping thread wants to be woken for. */
+enum {
+    FG_WANT_MESSAGES = 1u << 0, /* anything in the outbox */
+    FG_WANT_BATCH = 1u << 1,    /* a full batch, while it lingers */
+    FG_WANT_CONTROL = 1u << 2,  /* losses, availability, statistics */
+    FG_WANT_STOP = 1u << 3,
+};
+
+/*
+ * RUNNING -> DELIVERING: fg_publisher_stop.
+ * DELIVERING -> FAREWELL: nothing waits and nothing is in flight, or the time for it is over; what waits is
+ * lost. FAREWELL -> LEAVING: all good-byes are acknowledged. any -> the thread ends: the deadline, or no
+ * connection and nothing that needs one.
+ */
+enum fg_stop_phase { FG_RUNNING, FG_DELIVERING, FG_FAREWELL, FG_LEAVING };
+
+enum fg_status_due { FG_STATUS_TOLD, FG_STATUS_ONLINE, FG_STATUS_OFFLINE };
+
+/* Readings that were handed over once or taken out, and are to be handed over before all others. */
+struct fg_chain {
+    struct fg_message *first;
+    struct fg_message **tail;
+};
+
+struct fg_publisher {
+    /* Fixed: */
+    const struct fg_mqtt_settings *settings;
+    void (*room)(void *context);
+    void *context;
+    char *base; /* topics, expanded */
+    char *status_topic;
+    char *loss_topic;
+    char *stats_topic;
+
+    /* Between threads: */
+    pthread_mutex_t lock;
+    pthread_cond_t finished_condition;
+    struct fg_outbox outbox; /* lock, as all down to abandoned */
+    struct fg_losses losses;
+    struct fg_availability availability;
+    char *stats;
+    size_t stats_size;
+    int64_t stop_deadline_ns;
+    int64_t stop_timeout_ns;
+    uint64_t lost_by_stop;
+    bool finished;  /* the thread has nothing more to do */
+    bool abandoned; /* nobody waits for it: it must touch nothing */
+    atomic_bool stopping;
+    atomic_bool connected;
+    atomic_uint wants;
+    int wake_fd;
+    atomic_ullong published, acknowledged, lost[FG_LOSS_COUNT], reconnects;
+    struct fg_log_limit loss_limits[FG_LOSS_COUNT];
+    struct fg_log_limit refusal_limit;
+    struct fg_log_limit known_limit;
+    pthread_t thread;
+    bool started, stopped; /* the owner's */
+
+    /* The thread's own: */
+    struct fg_session *session;
+    struct fg_inflight inflight;
+    struct fg_chain again; /* QoS 0, handed over and never written */
+    struct fg_chain taken; /* taken from the outbox, not handed over */
+    size_t released_count, released_bytes;
+    enum fg_stop_phase phase;
+    enum fg_status_due status_due;
+    size_t address;    /* the one being tried or in use */
+    unsigned failures; /* rounds of addresses without a lasting connection */
+    bool ever_connected;
+    int64_t retry_ns;        /* DOWN: when to try */
+    int64_t since_ns;        /* CONNECTING: begin of it; UP: since when */
+    int64_t lost_ns;         /* when the last connection was lost */
+    int64_t tick_ns;         /* UP: when the library wants its turn */
+    int64_t linger_until_ns; /* 0: nothing lingers */
+    char last_reason[sizeof((struct fg_session *)0)->reason];
+};
+
+/* publisher_flow.c; all on the publisher's thread. */
+
+/* Hands over what may be handed over now: good-byes and announcements, losses, statistics, readings. */
+void fg_flow_feed(struct fg_publisher *publisher, int64_t now_ns);
+
+/* Takes in what was acknowledged, and gives the room back. */
+void fg_flow_settle(struct fg_publisher *publisher);
+
+/* The connection came up, or went down. */
+void fg_flow_up(struct fg_publisher *publisher);
+void fg_flow_down(struct fg_publisher *publisher);
+
+/* Whether readings or losses are waiting or on their way. */
+bool fg_flow_has_work(struct fg_publisher *publisher);
+
+/* Whether there is something that can be handed over at once (with wants, after they were set). */
+bool fg_flow_is_due(struct fg_publisher *publisher, unsigned wants, int64_t now_ns);
+
+/* What the thread can do something about now. */
+unsigned fg_flow_wants(const struct fg_publisher *publisher, int64_t now_ns);
+
+/* Counts all readings that wait as lost; in_flight: those that are handed over, too. Returns their number. */
+uint64_t fg_flow_give_up(struct fg_publisher *publisher, bool in_flight);
+
+/* publisher.c */
+
+/* Counts and merges a loss; without the lock. */
+void fg_publisher_count_lost(struct fg_publisher *publisher, struct fg_origin *origin, enum fg_loss reason,
+                             int64_t wall_ms, uint64_t count);
+
+/* Wakes the thread if it waits for this; after what it is to find has been put in place. */
+void fg_publisher_wake(struct fg_publisher *publisher, unsigned kind);
+
+#endif

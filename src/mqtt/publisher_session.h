@@ -1,0 +1,113 @@
+/*
+ * The MQTT connection: everything that calls libmosquitto. The library runs unthreaded: its work is done in
+ * fg_session_io, _tick and _publish, on the publisher's thread, and its callbacks only record what they are
+ * told.
+ *
+ * The library keeps QoS 1 and 2 messages that are not acknowledged, and sends them again by itself on the
+ * next connection, in order and before anything that is published then. It does not keep QoS 0 messages.
+ */
+#ifndef FIELDGATE_MQTT_PUBLISHER_SESSION_H
+#define FIELDGATE_MQTT_PUBLISHER_SESSION_H
+
+#include "publisher_tls.h"
+
+#include "fieldgate/publisher.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * DOWN -> CONNECTING: fg_session_connect.
+ * CONNECTING -> UP: the broker accepted.
+ * CONNECTING, UP -> DOWN: any failure, a refusal, fg_session_drop, or the end of fg_session_disconnect; what
+ * happened stands in reason.
+ */
+enum fg_session_state { FG_SESSION_DOWN, FG_SESSION_CONNECTING, FG_SESSION_UP };
+
+struct fg_ack {
+    uint16_t mid;
+    uint8_t reason; /* MQTT 5 reason code; 0 with 3.1.1 */
+};
+
+struct fg_session {
+    struct mosquitto *library;
+    const struct fg_mqtt_settings *settings;
+    struct fg_tls_secrets secrets;
+    enum fg_session_state state;
+    bool verified;           /* the TLS handshake is done, or there is none */
+    bool present;            /* the broker knew the session */
+    bool leaving;            /* fg_session_disconnect was called */
+    char reason[256];        /* why it is down */
+    char library_error[160]; /* what the library logged as an error since the connect */
+    int connack;             /* -1: none yet */
+    int farewell;            /* the reason code of the broker's DISCONNECT, or 0 */
+    int max_qos;
+    size_t max_inflight; /* the smaller of the setting and what the broker takes */
+    size_t max_qos2;     /* of these, with QoS 2 */
+    size_t max_packet;   /* bytes */
+    int keepalive_s;     /* the setting, or what the broker asked for */
+    struct fg_ack *acks; /* recorded and not yet taken by the publisher */
+    size_t ack_count;
+    size_t ack_capacity;
+};
+
+/* Messages that are in flight at most, control messages included. */
+size_t fg_session_capacity(const struct fg_mqtt_settings *settings);
+
+/* Makes a connection that is down. will_topic is told "offline" by the broker when the connection breaks.
+ * Returns 0 or a negative errno, the reason being logged. */
+int fg_session_new(const struct fg_mqtt_settings *settings, const char *client_id, const char *will_topic,
+                   struct fg_session **session);
+void fg_session_free(struct fg_session *session);
+
+/* Begins to connect. Blocks for the look-up of the name. The state says what became of it. */
+void fg_session_connect(struct fg_session *session, const char *host, int port);
+
+/* The descriptor and the events to poll for, while it is not down. */
+int fg_session_fd(const struct fg_session *session);
+short fg_session_events(const struct fg_session *session);
+void fg_session_io(struct fg_session *session, short revents);
+
+/* Keeps the connection alive; call it every fg_session_tick_ns while it is up. */
+void fg_session_tick(struct fg_session *session);
+int64_t fg_session_tick_ns(const struct fg_session *session);
+
+enum fg_handover {
+    FG_HANDED,          /* an acknowledgement will come, or (QoS 0) the connection will break */
+    FG_NOT_HANDED_SIZE, /* larger than the broker or MQTT takes */
+    FG_NOT_HANDED_REFUSED,
+    FG_NOT_HANDED_MEMORY,
+};
+
+struct fg_publication {
+    const char *topic; /* NUL-terminated */
+    size_t topic_length;
+    const void *payload;
+    size_t payload_size;
+    uint8_t qos; /* no more than max_qos */
+    bool retain;
+};
+
+/* Publishes while it is up. The connection may be down afterwards, with FG_HANDED
+ * all the same: the library has the message then, or (QoS 0) never wrote it. */
+enum fg_handover fg_session_publish(struct fg_session *session, const struct fg_publication *publication,
+                                    uint16_t *mid);
+
+/* The whole packet's size on the wire. */
+size_t fg_packet_bytes(const struct fg_session *session, size_t topic_length, size_t payload_size,
+                       uint8_t qos);
+
+/* Holds back partial segments between the two calls, so that a batch goes out in few packets. */
+void fg_session_cork(const struct fg_session *session, bool cork);
+
+/* Breaks the connection; the broker publishes the will. */
+void fg_session_drop(struct fg_session *session, const char *reason);
+
+/* Says good-bye, so that the broker does not publish the will; it is down when all is written. */
+void fg_session_disconnect(struct fg_session *session);
+
+/* The name of a reason code, for logs. */
+const char *fg_session_reason_name(int reason);
+
+#endif
