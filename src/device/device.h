@@ -1,0 +1,87 @@
+/*
+ * Devices of a port: found by identity, with their availability and their report state.
+ *
+ * Locks: a port's lock guards its map of devices and is taken before a device's lock. A device's lock guards
+ * its state and keeps its readings in the order in which they were judged.
+ */
+#ifndef FIELDGATE_DEVICE_DEVICE_H
+#define FIELDGATE_DEVICE_DEVICE_H
+
+#include "report.h"
+
+#include "fieldgate/map.h"
+#include "fieldgate/port.h"
+#include "fieldgate/strand.h"
+#include "fieldgate/timer.h"
+#include "fieldgate/transport.h"
+
+#include <pthread.h>
+
+/* A reading that min_interval held back, copied. */
+struct fg_held_reading {
+    struct fg_reading reading;
+    struct fg_field fields[];
+};
+
+struct fg_device {
+    const struct fg_device_defaults *settings;
+    struct fg_port *port;
+    struct fg_source *source;
+    pthread_mutex_t lock;
+    struct fg_report *report; /* NULL: every reading is published */
+    struct fg_held_reading *held;
+    const void *link; /* the one that brought the latest reading; compared only */
+    bool online;
+    bool stopping;
+    int64_t seen_ns;
+    int64_t retry_ns; /* when held may go */
+    /* On the port's strand: one timer for staleness and for what is held. */
+    struct fg_task wake; /* posted to set the timer */
+    bool wake_posted;
+    struct fg_timer timer;
+    size_t identity_length;
+    char identity[];
+};
+
+struct fg_port {
+    struct fg_loop *loop;
+    const struct fg_port_settings *settings;
+    const struct fg_sink *sink;
+    struct fg_strand strand; /* of the devices' timers */
+    struct fg_task end;
+    bool by_port, by_peer; /* identity */
+    const char *identity_key;
+    size_t identity_key_length;
+    void (*closed)(void *context);
+    void *context;
+    atomic_ullong links;
+    atomic_ullong received;
+    atomic_ullong rejected[FG_REASON_COUNT];
+    struct fg_log_limit *reject_limits; /* by reason */
+    pthread_mutex_t lock;
+    struct fg_map devices;
+    struct fg_endpoint *endpoint; /* NULL once it is closing */
+};
+
+/* The device of that identity, made when it is allowed. Returns NULL and *reason otherwise. */
+struct fg_device *fg_device_find(struct fg_port *port, const char *identity, size_t length,
+                                 enum fg_reason *reason);
+
+/* Makes a listed device. Returns 0, -EEXIST, -ENOMEM. */
+int fg_device_add(struct fg_port *port, const struct fg_device_defaults *settings, const char *identity,
+                  size_t length);
+
+/* A reading of the device came over a link. Returns 0: published, held or suppressed; or -ENOBUFS: nothing
+ * was changed. */
+int fg_device_take(struct fg_device *device, const struct fg_reading *reading, const void *link);
+
+/* A link is down: the device is offline if that link brought its latest reading. */
+void fg_device_link_down(struct fg_device *device, const void *link);
+
+/* The port stops: publishes what is held, stops the timer. On the port's strand. */
+void fg_device_stop(struct fg_device *device);
+
+/* When no strand runs any more. */
+void fg_device_free(struct fg_device *device);
+
+#endif

@@ -1,0 +1,516 @@
+#include "device.h"
+
+#include "fieldgate/clock.h"
+#include "fieldgate/decoder.h"
+#include "fieldgate/framing.h"
+#include "fieldgate/log.h"
+#include "fieldgate/text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One link of a port, on the link's strand. */
+struct port_link {
+    struct fg_port *port;
+    struct fg_link *link;
+    struct fg_framer framer;
+    struct fg_device *device; /* of the latest frame: saves the look-up */
+    struct fg_buffer refused; /* a frame that the sink had no room for */
+    int64_t refused_ns;       /* when it was received */
+    union fg_address peer;
+    struct gap *gap; /* where silence ends a frame */
+};
+
+struct gap {
+    struct fg_timer timer;
+    struct port_link *owner;
+    int64_t received_ns;
+};
+
+static void reject(struct fg_port *port, struct fg_device *device, enum fg_reason reason, uint64_t count)
+{
+    fg_count(&port->rejected[reason], count);
+    if (device) {
+        fg_count(&device->source->origin->rejected[reason], count);
+    }
+    fg_log_limited(&port->reject_limits[reason], FG_LOG_WARNING, port->settings->name,
+                   device ? device->source->origin->device : NULL, "input rejected: %s",
+                   fg_reason_name(reason));
+}
+
+static void on_rejected(void *context, enum fg_reason reason, uint64_t count)
+{
+    reject(context, NULL, reason, count);
+}
+
+/* The identity of a frame's device as text; number keeps the room of a number's text. */
+static enum fg_reason identify(const struct port_link *state, const struct fg_record *record,
+                               const union fg_address *from, char number[FG_ADDRESS_TEXT],
+                               const char **identity, size_t *length)
+{
+    const struct fg_port *port = state->port;
+    if (port->by_peer) {
+        *length = from ? fg_address_text(from, number) : 0;
+        *identity = number;
+    } else if (!port->by_port) {
+        const struct fg_field *field = fg_record_find(record, port->identity_key, port->identity_key_length);
+        if (!field || field->value.kind == FG_VALUE_NULL) {
+            return FG_REASON_NO_IDENTITY;
+        }
+        struct fg_buffer text;
+        fg_buffer_init(&text, FG_ADDRESS_TEXT);
+        if (field->value.kind == FG_VALUE_TEXT) {
+            *identity = field->value.text.bytes;
+            *length = field->value.text.length;
+        } else if (fg_json_put_value(&text, &field->value) == 0) {
+            memcpy(number, text.bytes, text.size);
+            *identity = number;
+            *length = text.size;
+        }
+        fg_buffer_fini(&text);
+        if (*length == 0 || *length > FG_NAME_MAX) {
+            return FG_REASON_NO_IDENTITY;
+        }
+        return FG_REASON_NONE;
+    }
+    if (*length == 0) { /* the port's one device, and peers without an address */
+        const struct fg_device_settings *listed = port->settings->devices.items;
+        *identity = port->by_port && port->settings->devices.count == 1 ? listed->name : port->settings->name;
+        *length = strlen(*identity);
+    }
+    return FG_REASON_NONE;
+}
+
+static struct fg_device *device_of(struct port_link *state, const struct fg_record *record,
+                                   const union fg_address *from, enum fg_reason *reason)
+{
+    if (state->port->by_port && state->device) {
+        return state->device;
+    }
+    char number[FG_ADDRESS_TEXT];
+    const char *identity = NULL;
+    size_t length = 0;
+    *reason = identify(state, record, from, number, &identity, &length);
+    if (*reason != FG_REASON_NONE) {
+        return NULL;
+    }
+    struct fg_device *last = state->device;
+    if (!last || last->identity_length != length || memcmp(last->identity, identity, length) != 0) {
+        last = fg_device_find(state->port, identity, length, reason);
+        if (last) {
+            state->device = last;
+        }
+    }
+    return last;
+}
+
+/* The device's own time, taken out of the record. */
+static void take_time(struct fg_device *device, struct fg_record *record, struct fg_reading *reading)
+{
+    const char *key = device->settings->time_key;
+    if (!key[0]) {
+        return;
+    }
+    const struct fg_field *field = fg_record_find(record, key, strlen(key));
+    if (!field || fg_time_parse(&field->value, &reading->wall_ms) != 0) {
+        reject(device->port, device, FG_REASON_BAD_TIME, 1);
+    }
+    fg_record_remove(record, key, strlen(key));
+}
+
+static int64_t wall_at(int64_t taken_ns)
+{
+    return fg_clock_wall_ms() - (fg_clock_now_ns() - taken_ns) / FG_NS_PER_MS;
+}
+
+/* One frame. Returns 0, or -ENOBUFS when the sink has no room: then nothing was counted. */
+static int take_frame(struct port_link *state, const struct fg_frame *frame, int64_t received_ns,
+                      const union fg_address *from)
+{
+    struct fg_port *port = state->port;
+    const struct fg_chosen *decoder = &port->settings->decoder;
+    struct fg_record record;
+    enum fg_reason reason = fg_decode(decoder->variant ? decoder->variant : &fg_decoder_raw.variant,
+                                      decoder->settings, frame->bytes, frame->size, &record);
+    struct fg_device *device = NULL;
+    if (reason == FG_REASON_NONE) {
+        device = device_of(state, &record, from, &reason);
+    }
+    if (reason != FG_REASON_NONE) {
+        fg_count(&port->received, 1);
+        reject(port, port->by_port ? state->device : NULL, reason, 1);
+        return 0;
+    }
+    struct fg_reading reading = { .taken_ns = received_ns,
+                                  .wall_ms = wall_at(received_ns),
+                                  .frame = frame->bytes,
+                                  .frame_size = frame->size };
+    take_time(device, &record, &reading);
+    reading.fields = record.fields;
+    reading.count = record.count;
+    int error = fg_device_take(device, &reading, state);
+    if (error == -ENOBUFS && fg_link_can_wait(state->link)) {
+        return error;
+    }
+    if (error == -ENOBUFS) {
+        port->sink->lose(device->source, FG_LOSS_QUEUE_FULL, reading.wall_ms);
+        fg_count(&device->source->origin->received, 1);
+    }
+    fg_count(&port->received, 1);
+    return 0;
+}
+
+/* Keeps a refused frame and stops reading until there is room. */
+static void keep_refused(struct port_link *state, const struct fg_frame *frame, int64_t received_ns)
+{
+    if (fg_buffer_append(&state->refused, frame->bytes, frame->size) || frame->size == 0) {
+        fg_log_limited(&state->port->reject_limits[0], FG_LOG_ERROR, state->port->settings->name, NULL,
+                       "no memory to keep a reading while the queue is full: it is lost");
+        if (state->device) {
+            state->port->sink->lose(state->device->source, FG_LOSS_NO_MEMORY, wall_at(received_ns));
+        }
+        return;
+    }
+    state->refused_ns = received_ns;
+    fg_link_pause(state->link);
+}
+
+static bool offer_refused(struct port_link *state)
+{
+    if (state->refused.size == 0) {
+        return true;
+    }
+    struct fg_frame frame = { .bytes = state->refused.bytes, .size = state->refused.size };
+    if (take_frame(state, &frame, state->refused_ns, &state->peer) == -ENOBUFS) {
+        fg_link_pause(state->link);
+        return false;
+    }
+    fg_buffer_fini(&state->refused);
+    return true;
+}
+
+/* Hands on what the framer says. False when the sink has no room: the frame is kept, and reading stops. */
+static bool handle(struct port_link *state, enum fg_framing_result result, const struct fg_frame *frame,
+                   enum fg_reason reason, int64_t received_ns, const union fg_address *from)
+{
+    if (result == FG_FRAMING_REJECT) {
+        fg_count(&state->port->received, 1);
+        reject(state->port, state->port->by_port ? state->device : NULL, reason, 1);
+    } else if (result == FG_FRAMING_FRAME && take_frame(state, frame, received_ns, from) == -ENOBUFS) {
+        keep_refused(state, frame, received_ns);
+        return false;
+    }
+    return true;
+}
+
+static void take_datagram(struct port_link *state, const struct fg_packet *packet)
+{
+    struct fg_port *port = state->port;
+    if (packet->truncated || packet->size == 0) {
+        fg_count(&port->received, 1);
+        reject(port, NULL, packet->truncated ? FG_REASON_TRUNCATED : FG_REASON_EMPTY, 1);
+        return;
+    }
+    struct fg_frame frame = { .bytes = packet->data, .size = packet->size };
+    enum fg_reason reason = FG_REASON_NONE;
+    if (!port->settings->framing.variant) {
+        handle(state, FG_FRAMING_FRAME, &frame, reason, packet->received_ns, packet->from);
+        return;
+    }
+    const uint8_t *input = packet->data;
+    size_t size = packet->size;
+    enum fg_framing_result result = FG_FRAMING_MORE;
+    while ((result = fg_framer_next(&state->framer, &input, &size, &frame, &reason)) != FG_FRAMING_MORE) {
+        handle(state, result, &frame, reason, packet->received_ns, packet->from);
+    }
+    result = fg_framer_end(&state->framer, FG_FRAMING_DATAGRAM, &frame, &reason);
+    handle(state, result, &frame, reason, packet->received_ns, packet->from);
+}
+
+static size_t on_received(void *context, const struct fg_packet *packet)
+{
+    struct port_link *state = context;
+    if (packet->datagram) {
+        take_datagram(state, packet);
+        return packet->size;
+    }
+    if (packet->from) {
+        state->peer = *packet->from;
+    }
+    const uint8_t *input = packet->data;
+    size_t size = packet->size;
+    bool room = offer_refused(state);
+    while (room) {
+        struct fg_frame frame;
+        enum fg_reason reason = FG_REASON_NONE;
+        enum fg_framing_result result = fg_framer_next(&state->framer, &input, &size, &frame, &reason);
+        if (result == FG_FRAMING_MORE) {
+            break;
+        }
+        room = handle(state, result, &frame, reason, packet->received_ns, packet->from);
+    }
+    if (state->gap && packet->size > 0) {
+        state->gap->received_ns = packet->received_ns;
+        if (fg_framer_pending(&state->framer)) {
+            fg_timer_set(&state->gap->timer, packet->received_ns + fg_framer_gap_ns(&state->framer));
+        } else {
+            fg_timer_stop(&state->gap->timer);
+        }
+    }
+    return packet->size - size;
+}
+
+static void on_silence(struct fg_timer *timer)
+{
+    struct gap *gap = (struct gap *)timer;
+    struct port_link *state = gap->owner;
+    struct fg_frame frame;
+    enum fg_reason reason = FG_REASON_NONE;
+    if (!offer_refused(state)) {
+        fg_timer_start(timer, fg_framer_gap_ns(&state->framer));
+        return;
+    }
+    enum fg_framing_result result = fg_framer_end(&state->framer, FG_FRAMING_SILENCE, &frame, &reason);
+    handle(state, result, &frame, reason, gap->received_ns, &state->peer);
+}
+
+static void free_link(struct port_link *state)
+{
+    fg_framer_fini(&state->framer);
+    fg_buffer_fini(&state->refused);
+    free(state->gap);
+    free(state);
+}
+
+static void *on_up(void *context, struct fg_link *link)
+{
+    struct fg_port *port = context;
+    struct port_link *state = calloc(1, sizeof *state);
+    if (!state) {
+        return NULL;
+    }
+    state->port = port;
+    state->link = link;
+    fg_buffer_init(&state->refused, FG_TURN_BYTES * 32);
+    const struct fg_chosen *framing = &port->settings->framing;
+    if (framing->variant) {
+        fg_framer_init(&state->framer, framing->variant, framing->settings);
+        if (fg_framer_gap_ns(&state->framer) > 0) {
+            state->gap = calloc(1, sizeof *state->gap);
+            if (!state->gap) {
+                free_link(state);
+                return NULL;
+            }
+            state->gap->owner = state;
+            fg_timer_init(&state->gap->timer, fg_link_timers(link), fg_link_strand(link), on_silence);
+        }
+    }
+    fg_count(&port->links, 1);
+    return state;
+}
+
+struct down {
+    const void *link;
+};
+
+static void visit_down(void *value, void *context)
+{
+    fg_device_link_down(value, ((const struct down *)context)->link);
+}
+
+/* A timer's task may still stand in the link's mailbox: it goes with a task posted behind it. */
+struct burial {
+    struct fg_task task;
+    struct port_link *state;
+};
+
+static void bury(struct fg_task *task)
+{
+    struct burial *burial = (struct burial *)task;
+    free_link(burial->state);
+    free(burial);
+}
+
+static void on_down(void *context, int error)
+{
+    struct port_link *state = context;
+    struct fg_port *port = state->port;
+    (void)error;
+    offer_refused(state); /* a link that is down cannot wait: taken or lost, and told */
+    if (port->settings->framing.variant) {
+        struct fg_frame frame;
+        enum fg_reason reason = FG_REASON_NONE;
+        enum fg_framing_result result = fg_framer_end(&state->framer, FG_FRAMING_LINK_DOWN, &frame, &reason);
+        handle(state, result, &frame, reason, fg_clock_now_ns(), &state->peer);
+    }
+    struct down down = { .link = state };
+    pthread_mutex_lock(&port->lock);
+    fg_map_each(&port->devices, visit_down, &down);
+    pthread_mutex_unlock(&port->lock);
+    atomic_fetch_sub_explicit(&port->links, 1, memory_order_relaxed);
+    if (!state->gap) {
+        free_link(state);
+        return;
+    }
+    fg_timer_stop(&state->gap->timer);
+    struct burial *burial = malloc(sizeof *burial);
+    if (burial) { /* without memory the link's state stays: a leak is better than a use after free */
+        *burial = (struct burial){ .task = { .run = bury }, .state = state };
+        fg_strand_post(fg_link_strand(state->link), &burial->task);
+    }
+}
+
+static const struct fg_link_events link_events = {
+    .up = on_up, .received = on_received, .down = on_down, .rejected = on_rejected
+};
+
+static int add_listed(struct fg_port *port)
+{
+    const struct fg_device_settings *listed = port->settings->devices.items;
+    int error = 0;
+    for (size_t i = 0; i < port->settings->devices.count && !error; i++) {
+        error = fg_device_add(port, &listed[i].defaults, listed[i].name, strlen(listed[i].name));
+    }
+    if (!error && port->by_port && port->settings->devices.count == 0) {
+        const char *name = port->settings->name;
+        error = fg_device_add(port, &port->settings->defaults, name, strlen(name));
+    }
+    return error;
+}
+
+int fg_port_open(struct fg_loop *loop, const struct fg_port_settings *settings, const struct fg_sink *sink,
+                 struct fg_port **port)
+{
+    struct fg_port *made = calloc(1, sizeof *made);
+    if (!made) {
+        return -ENOMEM;
+    }
+    made->loop = loop;
+    made->settings = settings;
+    made->sink = sink;
+    made->by_port = strcmp(settings->identity, "port") == 0;
+    made->by_peer = strcmp(settings->identity, "peer") == 0;
+    made->identity_key = made->by_port || made->by_peer ? "" : settings->identity + strlen("key:");
+    made->identity_key_length = strlen(made->identity_key);
+    fg_strand_init(&made->strand, loop->pool);
+    fg_map_init(&made->devices);
+    pthread_mutex_init(&made->lock, NULL);
+    made->reject_limits = calloc(FG_REASON_COUNT, sizeof *made->reject_limits);
+    int error = made->reject_limits ? add_listed(made) : -ENOMEM;
+    if (!error) {
+        struct fg_endpoint_options options = { .loop = loop,
+                                               .name = settings->name,
+                                               .transport = &settings->transport,
+                                               .events = &link_events,
+                                               .port = made };
+        error = fg_endpoint_open(&options, &made->endpoint);
+    }
+    if (error) {
+        fg_port_free(made);
+        return error;
+    }
+    *port = made;
+    return 0;
+}
+
+void fg_port_resume(struct fg_port *port)
+{
+    pthread_mutex_lock(&port->lock);
+    if (port->endpoint) {
+        fg_endpoint_resume(port->endpoint);
+    }
+    pthread_mutex_unlock(&port->lock);
+}
+
+static void stop_device(void *value, void *context)
+{
+    (void)context;
+    fg_device_stop(value);
+}
+
+static void strand_closed(struct fg_strand *strand)
+{
+    struct fg_port *port = (struct fg_port *)((char *)strand - offsetof(struct fg_port, strand));
+    port->closed(port->context);
+}
+
+/* All links are down: what the devices hold back goes out now. */
+static void end(struct fg_task *task)
+{
+    struct fg_port *port = (struct fg_port *)((char *)task - offsetof(struct fg_port, end));
+    pthread_mutex_lock(&port->lock);
+    fg_map_each(&port->devices, stop_device, NULL);
+    pthread_mutex_unlock(&port->lock);
+    fg_strand_close(&port->strand, strand_closed);
+}
+
+static void on_endpoint_closed(void *context)
+{
+    struct fg_port *port = context;
+    port->end.run = end;
+    fg_strand_post(&port->strand, &port->end);
+}
+
+void fg_port_close(struct fg_port *port, void (*closed)(void *context), void *context)
+{
+    port->closed = closed;
+    port->context = context;
+    pthread_mutex_lock(&port->lock);
+    struct fg_endpoint *endpoint = port->endpoint;
+    port->endpoint = NULL;
+    pthread_mutex_unlock(&port->lock);
+    fg_endpoint_close(endpoint, on_endpoint_closed);
+}
+
+static void free_device(void *value, void *context)
+{
+    (void)context;
+    fg_device_free(value);
+}
+
+void fg_port_free(struct fg_port *port)
+{
+    if (!port) {
+        return;
+    }
+    fg_map_each(&port->devices, free_device, NULL);
+    fg_map_fini(&port->devices);
+    pthread_mutex_destroy(&port->lock);
+    free(port->reject_limits);
+    free(port);
+}
+
+const char *fg_port_name(const struct fg_port *port)
+{
+    return port->settings->name;
+}
+
+void fg_port_get_stats(struct fg_port *port, struct fg_port_stats *stats)
+{
+    *stats =
+        (struct fg_port_stats){ .links = fg_counted(&port->links), .received = fg_counted(&port->received) };
+    for (int i = 0; i < FG_REASON_COUNT; i++) {
+        stats->rejected[i] = fg_counted(&port->rejected[i]);
+    }
+}
+
+struct visitor {
+    void (*visit)(struct fg_origin *origin, void *context);
+    void *context;
+};
+
+static void visit_device(void *value, void *context)
+{
+    const struct visitor *visitor = context;
+    visitor->visit(((const struct fg_device *)value)->source->origin, visitor->context);
+}
+
+void fg_port_each_device(struct fg_port *port, void (*visit)(struct fg_origin *origin, void *context),
+                         void *context)
+{
+    struct visitor visitor = { .visit = visit, .context = context };
+    pthread_mutex_lock(&port->lock);
+    fg_map_each(&port->devices, visit_device, &visitor);
+    pthread_mutex_unlock(&port->lock);
+}

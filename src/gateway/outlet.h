@@ -1,0 +1,19 @@
+/*
+ * The sink of all ports: renders readings and hands them to the publisher.
+ */
+#ifndef FIELDGATE_GATEWAY_OUTLET_H
+#define FIELDGATE_GATEWAY_OUTLET_H
+
+#include "fieldgate/gateway.h"
+
+struct fg_outlets {
+    struct fg_sink sink;
+    struct fg_publisher *publisher;
+    const char *gateway; /* the id, and the base topic expanded with it */
+    const char *base;
+};
+
+void fg_outlets_init(struct fg_outlets *outlets, struct fg_publisher *publisher, const char *gateway,
+                     const char *base);
+
+#endif

@@ -1,0 +1,161 @@
+#include "fieldgate/gateway.h"
+
+#include "fieldgate/clock.h"
+#include "fieldgate/log.h"
+#include "fieldgate/message.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *const fg_event_model_names[] = { "reactor", "simulated-proactor", "proactor", "auto", NULL };
+
+static void check_id(struct fg_check *check, const char *key, const void *field)
+{
+    const char *id = *(char *const *)field;
+    size_t good = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-");
+    if (id[good]) {
+        fg_check_problem(check, key, "\"%s\" has a character other than letters, digits, '_', '.' and '-'",
+                         id);
+    }
+}
+
+static const struct fg_setting gateway_settings[] = {
+    { .key = "id",
+      .type = FG_SETTING_TEXT,
+      .offset = offsetof(struct fg_gateway_settings, id),
+      .fallback = "",
+      .maximum = 64,
+      .check = check_id,
+      .help = "The gateway's name in topics and in the client id. Default: the host name." },
+    { .key = "event_model",
+      .type = FG_SETTING_CHOICE,
+      .offset = offsetof(struct fg_gateway_settings, event_model),
+      .fallback = "reactor",
+      .choices = fg_event_model_names,
+      .help = "How I/O is done. A model that cannot run here ends the daemon with the reason; `auto` takes "
+              "the best "
+              "one that can." },
+    { .key = "workers",
+      .type = FG_SETTING_INTEGER,
+      .offset = offsetof(struct fg_gateway_settings, workers),
+      .fallback = "2",
+      .minimum = 1,
+      .maximum = 16,
+      .help = "Threads that decode, and in the reactor read and write." },
+    { .key = "log_level",
+      .type = FG_SETTING_CHOICE,
+      .offset = offsetof(struct fg_gateway_settings, log_level),
+      .fallback = "info",
+      .choices = fg_log_level_names,
+      .help = "What is logged." },
+    { .key = "control_socket",
+      .type = FG_SETTING_TEXT,
+      .offset = offsetof(struct fg_gateway_settings, control_socket),
+      .fallback = "/run/fieldgate/control.sock",
+      .maximum = 107,
+      .help = "The socket of fieldgatectl. This version accepts the setting and opens no socket yet." },
+    { .key = "queue_bytes",
+      .type = FG_SETTING_SIZE,
+      .offset = offsetof(struct fg_gateway_settings, queue_bytes),
+      .fallback = "4MiB",
+      .minimum = 16 * 1024,
+      .maximum = INT64_C(1) << 30,
+      .help =
+          "Readings waiting in memory for the broker. Past it TCP and Unix stream devices are made to wait; "
+          "readings from datagrams and serial lines are lost, and told." },
+    { .key = "stats_interval",
+      .type = FG_SETTING_DURATION,
+      .offset = offsetof(struct fg_gateway_settings, stats_interval_ns),
+      .fallback = "60s",
+      .minimum = 0,
+      .maximum = 86400 * FG_NS_PER_S,
+      .help = "How often {base}/stats is published; \"0s\" is never." },
+    { .key = "shutdown_timeout",
+      .type = FG_SETTING_DURATION,
+      .offset = offsetof(struct fg_gateway_settings, shutdown_timeout_ns),
+      .fallback = "5s",
+      .minimum = 0,
+      .maximum = 600 * FG_NS_PER_S,
+      .help = "How long a stop waits for the broker to take what is waiting. The rest is counted as lost." },
+    { 0 },
+};
+
+static const struct fg_schema gateway_schema = {
+    .name = "gateway",
+    .help = "The daemon itself.",
+    .size = sizeof(struct fg_gateway_settings),
+    .settings = gateway_settings,
+};
+
+static const struct fg_setting all_settings[] = {
+    { .key = "gateway",
+      .type = FG_SETTING_GROUP,
+      .offset = offsetof(struct fg_settings, gateway),
+      .schema = &gateway_schema,
+      .help = "The daemon itself." },
+    { .key = "mqtt",
+      .type = FG_SETTING_GROUP,
+      .offset = offsetof(struct fg_settings, mqtt),
+      .schema = &fg_mqtt_schema,
+      .help = "The broker." },
+    { .key = "ports",
+      .type = FG_SETTING_LIST,
+      .offset = offsetof(struct fg_settings, ports),
+      .minimum = 1,
+      .maximum = 1000,
+      .schema = &fg_port_schema,
+      .inherit_from = offsetof(struct fg_settings, mqtt) + offsetof(struct fg_mqtt_settings, qos),
+      .inherit_to = offsetof(struct fg_port_settings, defaults) + offsetof(struct fg_device_defaults, qos),
+      .inherit_size =
+          offsetof(struct fg_mqtt_settings, max_inflight) - offsetof(struct fg_mqtt_settings, qos),
+      .help = "The ways onto wires." },
+    { 0 },
+};
+
+_Static_assert(offsetof(struct fg_mqtt_settings, max_inflight) - offsetof(struct fg_mqtt_settings, qos) ==
+                   offsetof(struct fg_device_defaults, topic) - offsetof(struct fg_device_defaults, qos),
+               "qos and retain stand alike in both");
+
+static void check_topic(struct fg_check *check, const char *path, const struct fg_device_defaults *device)
+{
+    char why[160];
+    if (fg_topic_check(device->topic, why, sizeof why)) {
+        fg_check_problem(check, path, "%s", why);
+    }
+}
+
+static void check_all(struct fg_check *check, const void *settings)
+{
+    const struct fg_settings *all = settings;
+    const struct fg_port_settings *ports = all->ports.items;
+    char path[80];
+    for (size_t i = 0; i < all->ports.count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(ports[i].name, ports[j].name) == 0) {
+                snprintf(path, sizeof path, "ports[%zu].name", i);
+                fg_check_problem(check, path, "\"%s\" is the name of ports[%zu] already; names are unique",
+                                 ports[i].name, j);
+                break;
+            }
+        }
+        snprintf(path, sizeof path, "ports[%zu].topic", i);
+        check_topic(check, path, &ports[i].defaults);
+        const struct fg_device_settings *devices = ports[i].devices.items;
+        for (size_t j = 0; j < ports[i].devices.count; j++) {
+            if (devices[j].defaults.topic != ports[i].defaults.topic) {
+                snprintf(path, sizeof path, "ports[%zu].devices[%zu].topic", i, j);
+                check_topic(check, path, &devices[j].defaults);
+            }
+        }
+    }
+}
+
+const struct fg_schema fg_settings_schema = {
+    .name = "fieldgate.cfg",
+    .help = "The configuration file is in libconfig's format. Durations are texts with a unit (\"250ms\", "
+            "\"5s\", "
+            "\"10min\", \"6h\", \"7d\"), and so are sizes (\"64KiB\", \"16MiB\").",
+    .size = sizeof(struct fg_settings),
+    .settings = all_settings,
+    .check = check_all,
+};
