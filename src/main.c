@@ -107,16 +107,15 @@ static int parse(int argc, char **argv, struct options *options)
     return -1;
 }
 
-static void print_problem(void *context, const char *problem)
+/* A problem is a line that begins with the file's name, for whoever looks for it there. */
+static void tell_problem(void *context, const char *problem)
 {
     (void)context;
-    fprintf(stderr, "%s\n", problem);
-}
-
-static void log_problem(void *context, const char *problem)
-{
-    (void)context;
-    fg_log(FG_LOG_ERROR, "%s", problem);
+    if (fg_log_is_journal()) {
+        fg_log(FG_LOG_ERROR, "%s", problem);
+    } else {
+        fprintf(stderr, "%s\n", problem);
+    }
 }
 
 int main(int argc, char **argv)
@@ -129,8 +128,7 @@ int main(int argc, char **argv)
     fg_log_open(FG_LOG_INFO);
     mallopt(M_ARENA_MAX, 1); /* few threads, short locks: one arena keeps a gateway small */
     struct fg_config *config = NULL;
-    int error = fg_config_read(options.file, &fg_settings_schema, options.check ? print_problem : log_problem,
-                               NULL, &config);
+    int error = fg_config_read(options.file, &fg_settings_schema, tell_problem, NULL, &config);
     if (error) {
         if (error != -EINVAL) {
             fg_log(FG_LOG_ERROR, "%s: %s", options.file, strerror(-error));

@@ -25,6 +25,9 @@ void fg_log_open(enum fg_log_level level);
 void fg_log_set_level(enum fg_log_level level);
 bool fg_log_enabled(enum fg_log_level level);
 
+/* Whether lines go to the journal by its native protocol. */
+bool fg_log_is_journal(void);
+
 void fg_log(enum fg_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The line is prefixed "port P: " or "port P: device D: ". device may be NULL. */

@@ -69,6 +69,11 @@ void fg_log_open(enum fg_log_level level)
     fg_log_open_at(level, JOURNAL_PATH);
 }
 
+bool fg_log_is_journal(void)
+{
+    return journal_fd >= 0;
+}
+
 void fg_log_set_level(enum fg_log_level level)
 {
     atomic_store_explicit(&highest_level, (int)level, memory_order_relaxed);
