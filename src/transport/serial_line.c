@@ -273,8 +273,6 @@ int fg_serial_line_open(const struct fg_serial_settings *settings, char why[FG_S
         return error;
     }
     ask_for_low_latency(fd);
-    /* What came before the line was set up came at another rate, or is old. */
-    tcflush(fd, TCIFLUSH);
     return fd;
 }
 
