@@ -43,16 +43,16 @@ struct fg_link_events {
     void *(*up)(void *port, struct fg_link *link);
     /*
      * Something came. Returns how many bytes were taken: fewer than packet->size means that the owner has no
-     * room; the rest is kept, reading stops, and the rest is given again after fg_endpoint_resume (and once at
-     * once, in case that room came meanwhile). Links that cannot make their device wait (fg_link_can_wait is
-     * false) must always take all.
+     * room; the rest is kept, reading stops, and the rest is given again after fg_endpoint_resume (and once
+     * at once, in case that room came meanwhile). Links that cannot make their device wait (fg_link_can_wait
+     * is false) must always take all.
      */
     size_t (*received)(void *link_state, const struct fg_packet *packet);
     /*
      * The link is down, and this is the last call about it: nothing is in flight any more. error is 0 for an
      * orderly end by the peer, else a negative errno (-ECANCELED: the endpoint is closing; -ETIMEDOUT:
-     * idle_timeout). Until this returns, others may post to the link's strand; what was posted still runs. So a
-     * state that has timers or tasks on the strand stops them here and is freed by a task posted from here.
+     * idle_timeout). Until this returns, others may post to the link's strand; what was posted still runs. So
+     * a state that has timers or tasks on the strand stops them here and is freed by a task posted from here.
      */
     void (*down)(void *link_state, int error);
     /* Something was refused before a link was (a connection not allowed or beyond max_connections), or a
@@ -94,8 +94,9 @@ void fg_link_close(struct fg_link *link, int error); /* down(error) follows, lat
 
 /*
  * Sends: op->send.data, op->send.size and op->done are set; done is called on the link's strand, once, and
- * before down. One at a time. Returns 0; -EBUSY when one is in flight; -ECANCELED when the link is closing: then
- * done is not called. A link that takes datagrams from anyone (udp, unix) has nobody to send to: -EDESTADDRREQ.
+ * before down. One at a time. Returns 0; -EBUSY when one is in flight; -ECANCELED when the link is closing:
+ * then done is not called. A link that takes datagrams from anyone (udp, unix) has nobody to send to:
+ * -EDESTADDRREQ.
  */
 int fg_link_send(struct fg_link *link, struct fg_op *op);
 

@@ -3,8 +3,10 @@
 #include "fieldgate/clock.h"
 #include "transport/address.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -510,10 +512,56 @@ static void a_lost_connection_is_made_again(void **state)
     rig_port_free(port);
 }
 
-static void all_addresses_of_a_name_are_tried(void **state)
+/*
+ * Stands before the C library's: "two.test" has two addresses, of which the first refuses; "stuck.test" is
+ * not found until the test lets go.
+ */
+static pthread_mutex_t lookup_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t lookup_changed = PTHREAD_COND_INITIALIZER;
+static int stuck; /* look-ups that hang */
+static bool let_go;
+
+static struct addrinfo *one_address(const char *text, const char *service, struct addrinfo *next)
+{
+    union fg_address address;
+    assert_int_equal(fg_address_parse(text, (uint16_t)atoi(service), &address), 0);
+    struct addrinfo *made = calloc(1, sizeof *made + sizeof address);
+    *made = (struct addrinfo){ .ai_family = address.any.sa_family,
+                               .ai_socktype = SOCK_STREAM,
+                               .ai_addrlen = fg_address_length(&address),
+                               .ai_addr = (struct sockaddr *)(made + 1),
+                               .ai_next = next };
+    memcpy(made->ai_addr, &address, sizeof address);
+    return made;
+}
+
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+{
+    if (strcmp(host, "two.test") == 0) {
+        *list = one_address("127.0.0.2", service, one_address("127.0.0.1", service, NULL));
+        return 0;
+    }
+    if (strcmp(host, "stuck.test") == 0) {
+        pthread_mutex_lock(&lookup_mutex);
+        stuck++;
+        pthread_cond_broadcast(&lookup_changed);
+        while (!let_go) {
+            pthread_cond_wait(&lookup_changed, &lookup_mutex);
+        }
+        stuck--;
+        pthread_cond_broadcast(&lookup_changed);
+        pthread_mutex_unlock(&lookup_mutex);
+        return EAI_AGAIN;
+    }
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = NULL;
+    *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+    return next(host, service, hints, list);
+}
+
+static void a_name_is_looked_up(void **state)
 {
     uint16_t number = rig_free_port(SOCK_STREAM);
-    int listener = rig_listen(number); /* on 127.0.0.1 only: ::1, where it comes first, refuses */
+    int listener = rig_listen(number);
     struct rig_port *port =
         rig_port_new(*state, "type = \"tcp-client\"; address = \"localhost:%u\";", number);
     int fd = accept(listener, NULL, NULL);
@@ -522,6 +570,43 @@ static void all_addresses_of_a_name_are_tried(void **state)
     close(fd);
     close(listener);
     rig_port_free(port);
+}
+
+static void all_addresses_of_a_name_are_tried(void **state)
+{
+    uint16_t number = rig_free_port(SOCK_STREAM);
+    int listener = rig_listen(number);
+    struct rig_port *port = rig_port_new(*state, "type = \"tcp-client\"; address = \"two.test:%u\";", number);
+    int fd = accept(listener, NULL, NULL);
+    assert_true(fd >= 0);
+    RIG_WAIT(port, port->ups == 1);
+    close(fd);
+    close(listener);
+    rig_port_free(port);
+}
+
+static void a_look_up_that_hangs_does_not_delay_closing(void **state)
+{
+    let_go = false;
+    struct rig_port *first = rig_port_new(*state, "type = \"tcp-client\"; address = \"stuck.test:502\";");
+    pthread_mutex_lock(&lookup_mutex);
+    while (stuck == 0) {
+        pthread_cond_wait(&lookup_changed, &lookup_mutex);
+    }
+    pthread_mutex_unlock(&lookup_mutex);
+    struct rig_port *second = rig_port_new(*state, "type = \"tcp-client\"; address = \"waits.test:502\";");
+    int64_t begin_ns = fg_clock_now_ns();
+    rig_port_free(first);
+    rig_port_free(second);
+    assert_true(fg_clock_now_ns() - begin_ns < 5 * FG_NS_PER_S);
+    pthread_mutex_lock(&lookup_mutex);
+    assert_int_equal(stuck, 1);
+    let_go = true;
+    pthread_cond_broadcast(&lookup_changed);
+    while (stuck > 0) {
+        pthread_cond_wait(&lookup_changed, &lookup_mutex);
+    }
+    pthread_mutex_unlock(&lookup_mutex);
 }
 
 /* A listener whose backlog is full: the kernel drops what would connect. */
@@ -650,7 +735,9 @@ int main(void)
         TEST(a_send_that_cannot_end_is_cancelled_before_the_link_goes_down),
         TEST(a_refused_connection_is_tried_until_the_server_is_there),
         TEST(a_lost_connection_is_made_again),
+        TEST(a_name_is_looked_up),
         TEST(all_addresses_of_a_name_are_tried),
+        TEST(a_look_up_that_hangs_does_not_delay_closing),
         TEST(a_connection_that_is_not_answered_times_out),
         TEST(closing_while_connecting_does_not_wait),
         TEST(closing_while_looking_up_does_not_wait),

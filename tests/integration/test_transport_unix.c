@@ -91,6 +91,19 @@ static void a_datagram_that_is_too_long_is_told_as_truncated(void **state)
     rig_port_free(port);
 }
 
+static void a_datagram_link_cannot_wait(void **state)
+{
+    struct rig_port *port =
+        rig_port_prepare(*state, "type = \"unix\"; path = \"%s\"; kind = \"datagram\";", socket_path(*state));
+    port->limited = true; /* without room; but only links that can wait are asked to */
+    rig_port_open(*state, port);
+    int fd = rig_connect_unix(socket_path(*state), SOCK_DGRAM);
+    assert_int_equal(send(fd, "all of it", 9, 0), 9);
+    RIG_WAIT(port, port->links[0].size == 9);
+    close(fd);
+    rig_port_free(port);
+}
+
 static void the_socket_has_its_mode_whatever_the_umask(void **state)
 {
     mode_t before = umask(0077);
@@ -202,6 +215,7 @@ int main(void)
         TEST(a_program_can_connect_and_send),
         TEST(datagrams_keep_their_boundaries),
         TEST(a_datagram_that_is_too_long_is_told_as_truncated),
+        TEST(a_datagram_link_cannot_wait),
         TEST(the_socket_has_its_mode_whatever_the_umask),
         TEST(a_socket_that_nobody_serves_is_replaced),
         TEST(a_socket_that_is_served_is_left_alone_until_it_is_not),
