@@ -1,0 +1,24 @@
+#!/bin/bash
+# Every example in config/ is accepted by --check, and so is every complete configuration that README.md shows.
+set -euo pipefail
+daemon=$1 source=$2
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
+
+# The blocks of README.md between ```libconfig and ```.
+awk -v to="$directory" '/^```libconfig/ { n++; inside = 1; next } /^```/ { inside = 0 }
+    inside { print > (to "/README-" n ".cfg") }' "$source/README.md"
+
+examples=("$source"/config/*.cfg)
+shown=("$directory"/*.cfg)
+[ ${#examples[@]} -ge 5 ] && [ -e "${shown[0]}" ]
+result=0
+for file in "${examples[@]}" "${shown[@]}"; do
+    said=$("$daemon" --check -c "$file" 2>&1) && status=0 || status=$?
+    printf '%s\n' "$said"
+    if [ "$status" -ne 0 ] || [ "$said" != "$file: OK" ]; then
+        printf 'FAILED: %s is not accepted (exit status %d)\n' "$file" "$status"
+        result=1
+    fi
+done
+exit "$result"
