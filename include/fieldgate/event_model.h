@@ -4,9 +4,9 @@
  * A channel is one open descriptor with a strand of its own. On it at most one operation of each side may be
  * in flight: one that waits for input (RECV, ACCEPT, POLL) and one that waits for output (SEND, CONNECT).
  * Each operation that was submitted (submit returned 0) completes exactly once, on the channel's strand,
- * never from inside submit: its done function is called with op->result, a count >= 0 or a negative errno.
- * After a cancel or a close it still completes, with its result if it was done already, else with -ECANCELED.
- * From submit to completion the operation, and what it points to, belong to the model.
+ * never from inside submit, cancel or close: its done function is called with op->result, a count >= 0 or a
+ * negative errno. After a cancel or a close it still completes, with its result if it was done already, else
+ * with -ECANCELED. From submit to completion the operation, and what it points to, belong to the model.
  *
  * Above this line nothing knows who reads and writes: `reactor` lets workers do it on readiness, other models
  * let the main thread or the kernel do it.
@@ -121,8 +121,9 @@ void fg_channel_cancel(struct fg_channel *channel, struct fg_op *op);
 /*
  * Closes, in two phases: at once nothing new is read or written, operations in flight complete with
  * -ECANCELED, and the descriptor is closed as soon as nothing uses it; then, when its strand has run all that
- * was posted to it, closed is called with the owner, as the very last, and the channel is gone. Timers and
- * tasks of the owner on this strand are over by then, if none was set or posted anew. Call once.
+ * was posted to it, closed is called with the owner, as the very last, and the channel is gone. Tasks that
+ * were posted to this strand, and timers of it that were stopped, are over by then; a timer that is still set
+ * is not. Call once.
  */
 void fg_channel_close(struct fg_channel *channel, void (*closed)(void *owner));
 
@@ -170,7 +171,7 @@ struct fg_channel {
     bool closing;
 };
 
-/* The most that one turn on a channel reads before others have theirs. */
+/* The most that one turn on a channel reads, or writes, before others have theirs. */
 #define FG_TURN_BYTES   65536
 #define FG_TURN_ACCEPTS 64
 

@@ -3,6 +3,7 @@
 #include "fieldgate/clock.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -81,13 +82,15 @@ int64_t fg_io_accept(int fd, struct fg_op *op)
             return -errno;
         }
     }
-    return -ECONNABORTED;
+    return -EAGAIN; /* so many at once: others have their turn first */
 }
 
 int64_t fg_io_send(int fd, uint8_t flags, struct fg_op *op)
 {
     const char *data = op->send.data;
-    while (op->send.sent < op->send.size) {
+    /* No bytes are nothing to write, except for a datagram. */
+    bool first = (flags & FG_CHANNEL_DATAGRAM) != 0;
+    while (first || op->send.sent < op->send.size) {
         const char *rest = data + op->send.sent;
         size_t size = op->send.size - op->send.sent;
         ssize_t put = flags & FG_CHANNEL_TTY ? write(fd, rest, size)
@@ -98,6 +101,7 @@ int64_t fg_io_send(int fd, uint8_t flags, struct fg_op *op)
         if (put < 0) {
             return errno == EWOULDBLOCK ? -EAGAIN : -errno;
         }
+        first = false;
         op->send.sent += (size_t)put;
         if ((size_t)put < size) {
             return -EAGAIN;
@@ -106,22 +110,34 @@ int64_t fg_io_send(int fd, uint8_t flags, struct fg_op *op)
     return (int64_t)op->send.size;
 }
 
+int64_t fg_io_poll(int fd, const struct fg_op *op)
+{
+    struct pollfd now = { .fd = fd, .events = op->poll.events };
+    int count = poll(&now, 1, 0);
+    if (count < 0) {
+        return errno == EINTR ? -EAGAIN : -errno;
+    }
+    return count == 0 ? -EAGAIN : (unsigned short)now.revents;
+}
+
+/* SO_ERROR would not do to see how it went: it is 0 as well while the connection is under way, and after
+ * another call took the error. A second connect tells all three apart. */
 int64_t fg_io_connect(int fd, struct fg_op *op, bool *started)
 {
-    if (!*started) {
-        if (connect(fd, (struct sockaddr *)op->connect.to, op->connect.to_length) == 0) {
-            return 0;
-        }
-        if (errno != EINPROGRESS && errno != EINTR) {
-            return errno == EAGAIN ? -ECONNREFUSED : -errno; /* EAGAIN: a Unix listener's backlog is full */
-        }
+    if (connect(fd, (struct sockaddr *)op->connect.to, op->connect.to_length) == 0) {
+        return 0;
+    }
+    switch (errno) {
+    case EINPROGRESS:
+    case EALREADY:
+    case EINTR:
         *started = true;
         return -EAGAIN;
-    }
-    int error = 0;
-    socklen_t length = sizeof error;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0) {
+    case EISCONN:
+        return *started ? 0 : -EISCONN;
+    case EAGAIN: /* the backlog of a Unix listener is full */
+        return -ECONNREFUSED;
+    default:
         return -errno;
     }
-    return -error;
 }

@@ -16,6 +16,9 @@ int64_t fg_io_accept(int fd, struct fg_op *op);
 /* Writes on from op->send.sent. */
 int64_t fg_io_send(int fd, uint8_t flags, struct fg_op *op);
 
+/* Tells what of op->poll.events holds now. */
+int64_t fg_io_poll(int fd, const struct fg_op *op);
+
 /* Starts (*started false), or looks how it went. */
 int64_t fg_io_connect(int fd, struct fg_op *op, bool *started);
 

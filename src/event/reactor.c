@@ -9,7 +9,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -19,6 +18,11 @@
 #define MOST_WATCHED 8
 /* Tags from here on are the main thread's own descriptors. */
 #define WATCH_TAG UINT64_C(0xff000000)
+
+/* What a POLL may ask for; poll(2) and epoll(7) have the same bits. */
+#define POLLABLE                                                                                             \
+    ((uint32_t)(EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDNORM | EPOLLRDBAND | EPOLLWRNORM | EPOLLWRBAND |      \
+                EPOLLRDHUP))
 
 /* Beside the epoll bits in reactor_channel.events: a turn without an event of the kernel. */
 #define KICKED (1U << 24)
@@ -167,9 +171,11 @@ static uint32_t wanted(const struct reactor_channel *channel)
 {
     uint32_t events = 0;
     const struct fg_op *in = channel->base.in;
-    if (in) {
-        events |=
-            in->kind != FG_OP_POLL ? EPOLLIN : (uint32_t)in->poll.events & (EPOLLIN | EPOLLOUT | EPOLLPRI);
+    if (in && in->kind == FG_OP_POLL) {
+        /* Errors and hang-up come unasked; naming them arms a POLL that asks for nothing else. */
+        events |= ((uint32_t)in->poll.events & POLLABLE) | EPOLLERR | EPOLLHUP;
+    } else if (in) {
+        events |= EPOLLIN;
     }
     if (channel->base.out && !channel->out_ready) {
         events |= EPOLLOUT;
@@ -195,54 +201,64 @@ static int arm(struct reactor_channel *channel, uint32_t events)
     return 0;
 }
 
-static void complete(struct reactor_channel *channel, struct fg_op **side, int64_t result)
+static void complete(struct fg_op **side, int64_t result)
 {
-    (void)channel;
     struct fg_op *op = *side;
     *side = NULL;
     op->result = result;
     op->done(op);
 }
 
-static void try_in(struct reactor_channel *channel, uint32_t events, size_t *bytes, size_t *accepts)
+/* What is left of a turn. */
+struct budget {
+    size_t in_bytes, out_bytes, accepts;
+};
+
+/* An operation costs something even if it moves no bytes. */
+static void spend(size_t *bytes, int64_t result)
+{
+    size_t cost = result > 0 ? (size_t)result + 64 : 64;
+    *bytes = *bytes > cost ? *bytes - cost : 0;
+}
+
+static void try_in(struct reactor_channel *channel, struct budget *budget)
 {
     struct fg_op *op = channel->base.in;
     int64_t result = 0;
     switch (op->kind) {
     case FG_OP_POLL:
+        /* The event may have been for a SEND beside it, or what it told of read by now. */
+        result = fg_io_poll(channel->base.fd, op);
         channel->in_ready = false;
-        result = events & (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLERR | EPOLLHUP);
-        if (result == 0) {
-            return;
-        }
+        spend(&budget->in_bytes, 0);
         break;
     case FG_OP_ACCEPT:
         result = fg_io_accept(channel->base.fd, op);
         channel->in_ready = result >= 0;
-        --*accepts;
+        budget->accepts--;
         break;
     default:
         result = fg_io_recv(channel->base.fd, channel->base.flags, op, fg_pool_scratch(), FG_SCRATCH_BYTES);
-        /* Less than was asked for: a stream has no more for now. A datagram says nothing about the next. */
+        /* One read of a stream is a turn's worth; a datagram is small, and the next may be there. */
         channel->in_ready = result >= 0 && (channel->base.flags & FG_CHANNEL_DATAGRAM);
-        size_t cost = result > 0 ? (size_t)result + 64 : 64;
-        *bytes = *bytes > cost ? *bytes - cost : 0;
+        spend(&budget->in_bytes, result);
         break;
     }
     if (result != -EAGAIN) {
-        complete(channel, &channel->base.in, result);
+        complete(&channel->base.in, result);
     }
 }
 
-static void try_out(struct reactor_channel *channel)
+static void try_out(struct reactor_channel *channel, struct budget *budget)
 {
     struct fg_op *op = channel->base.out;
     int64_t result = op->kind == FG_OP_SEND ? fg_io_send(channel->base.fd, channel->base.flags, op)
                                             : fg_io_connect(channel->base.fd, op, &channel->connecting);
     channel->out_ready = false;
+    spend(&budget->out_bytes, result);
     if (result != -EAGAIN) {
         channel->connecting = false;
-        complete(channel, &channel->base.out, result);
+        complete(&channel->base.out, result);
     }
 }
 
@@ -251,14 +267,14 @@ static void finish_cancelled(struct reactor_channel *channel)
     if (channel->in_cancelled) {
         channel->in_cancelled = false;
         if (channel->base.in) {
-            complete(channel, &channel->base.in, -ECANCELED);
+            complete(&channel->base.in, -ECANCELED);
         }
     }
     if (channel->out_cancelled) {
         channel->out_cancelled = false;
         if (channel->base.out) {
             channel->connecting = false;
-            complete(channel, &channel->base.out, -ECANCELED);
+            complete(&channel->base.out, -ECANCELED);
         }
     }
 }
@@ -272,6 +288,30 @@ static void strand_closed(struct fg_strand *strand)
     closed(owner);
 }
 
+static void note_events(struct reactor_channel *channel, uint32_t events)
+{
+    if (events & ~KICKED) {
+        channel->armed = 0;
+        channel->in_ready |= (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0 ||
+                             (channel->base.in && channel->base.in->kind == FG_OP_POLL);
+        channel->out_ready |= (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
+    }
+}
+
+/* Ends a turn by asking for what is still waited for. False when that failed and an operation was told of it:
+ * then the turn goes on. */
+static bool leave(struct reactor_channel *channel)
+{
+    uint32_t want = wanted(channel);
+    channel->in_turn = false;
+    int error = want == 0 || want == channel->armed ? 0 : arm(channel, want);
+    if (error) {
+        channel->in_turn = true;
+        complete(channel->base.in ? &channel->base.in : &channel->base.out, error);
+    }
+    return error == 0;
+}
+
 static void turn(struct fg_task *task)
 {
     struct reactor_channel *channel =
@@ -280,14 +320,8 @@ static void turn(struct fg_task *task)
     if (channel->over) {
         return;
     }
-    if (events & ~KICKED) {
-        channel->armed = 0;
-        channel->in_ready |= (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0 ||
-                             (channel->base.in && channel->base.in->kind == FG_OP_POLL);
-        channel->out_ready |= (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
-    }
-    size_t bytes = FG_TURN_BYTES;
-    size_t accepts = FG_TURN_ACCEPTS;
+    note_events(channel, events);
+    struct budget budget = { FG_TURN_BYTES, FG_TURN_BYTES, FG_TURN_ACCEPTS };
     channel->in_turn = true;
     for (;;) {
         finish_cancelled(channel);
@@ -298,30 +332,22 @@ static void turn(struct fg_task *task)
             }
             break;
         }
-        if (channel->base.out && channel->out_ready) {
-            try_out(channel);
-        } else if (channel->base.in && channel->in_ready && bytes > 0 && accepts > 0) {
-            try_in(channel, events, &bytes, &accepts);
+        if (channel->base.out && channel->out_ready && budget.out_bytes > 0) {
+            try_out(channel, &budget);
+        } else if (channel->base.in && channel->in_ready && budget.in_bytes > 0 && budget.accepts > 0) {
+            try_in(channel, &budget);
         } else if (!channel->in_cancelled && !channel->out_cancelled) {
-            uint32_t want = wanted(channel);
-            if (want == 0 || want == channel->armed) {
-                break;
-            }
-            channel->in_turn = false;
-            int error = arm(channel, want);
-            if (!error) {
+            /* A SEND beyond the budget waits like one without room: the kernel tells of it when others had
+             * their turn. */
+            channel->out_ready = channel->out_ready && !channel->base.out;
+            if (leave(channel)) {
                 return;
             }
-            channel->in_turn = true;
-            struct fg_op **side = channel->base.in ? &channel->base.in : &channel->base.out;
-            complete(channel, side, error);
         }
     }
     channel->in_turn = false;
-    if (channel->base.closing) {
-        channel->over = true;
-        fg_strand_close(&channel->base.strand, strand_closed);
-    }
+    channel->over = true;
+    fg_strand_close(&channel->base.strand, strand_closed);
 }
 
 static int submit(struct fg_channel *base, struct fg_op *op)

@@ -15,7 +15,8 @@ struct fg_timers {
     int fd;
     int64_t armed_ns;       /* what the timerfd is set to, 0 for nothing */
     struct fg_timer **heap; /* 1..count; the earliest at 1 */
-    size_t count, capacity;
+    size_t count, posted;   /* those in the heap, and those whose task is in a mailbox */
+    size_t capacity;        /* of the heap: both find their place in it */
 };
 
 static void place(struct fg_timers *timers, struct fg_timer *timer, size_t index)
@@ -54,9 +55,10 @@ static void take_out(struct fg_timers *timers, struct fg_timer *timer)
     timer->heap_index = 0;
 }
 
+/* Does not fail for a timer that was posted until now: its place was kept. */
 static int put_in(struct fg_timers *timers, struct fg_timer *timer)
 {
-    if (timers->count + 1 >= timers->capacity) {
+    if (timers->count + timers->posted + 1 >= timers->capacity) {
         size_t capacity = timers->capacity ? timers->capacity * 2 : 16;
         struct fg_timer **heap = realloc(timers->heap, capacity * sizeof(struct fg_timer *));
         if (!heap) {
@@ -84,22 +86,38 @@ static void arm(struct fg_timers *timers)
     timers->armed_ns = first_ns;
 }
 
+/* Gives the timer its place in the heap, the old one or a new one. */
+static int enter(struct fg_timers *timers, struct fg_timer *timer)
+{
+    int error = 0;
+    timer->queued_ns = timer->deadline_ns;
+    if (timer->heap_index) {
+        sift(timers, timer, timer->heap_index);
+    } else {
+        error = put_in(timers, timer);
+    }
+    arm(timers);
+    return error;
+}
+
 static void run_timer(struct fg_task *task)
 {
     struct fg_timer *timer = (struct fg_timer *)task;
-    pthread_mutex_lock(&timer->timers->lock);
+    struct fg_timers *timers = timer->timers;
+    bool moved = timer->deadline_ns > fg_clock_now_ns();
+    pthread_mutex_lock(&timers->lock);
     timer->posted = false;
-    pthread_mutex_unlock(&timer->timers->lock);
-    int64_t deadline_ns = timer->deadline_ns;
-    if (deadline_ns == 0) {
-        return;
+    timers->posted--;
+    if (moved) {
+        int error = enter(timers, timer);
+        assert(!error);
+        (void)error;
     }
-    if (deadline_ns > fg_clock_now_ns()) {
-        fg_timer_set(timer, deadline_ns);
-        return;
+    pthread_mutex_unlock(&timers->lock);
+    if (timer->deadline_ns != 0 && !moved) {
+        timer->deadline_ns = 0;
+        timer->expired(timer);
     }
-    timer->deadline_ns = 0;
-    timer->expired(timer);
 }
 
 void fg_timer_init(struct fg_timer *timer, struct fg_timers *timers, struct fg_strand *strand,
@@ -117,13 +135,7 @@ int fg_timer_set(struct fg_timer *timer, int64_t deadline_ns)
     timer->deadline_ns = deadline_ns > 0 ? deadline_ns : 1;
     pthread_mutex_lock(&timers->lock);
     if (!timer->posted) { /* else its task looks at the deadline when it runs */
-        timer->queued_ns = timer->deadline_ns;
-        if (timer->heap_index) {
-            sift(timers, timer, timer->heap_index);
-        } else {
-            error = put_in(timers, timer);
-        }
-        arm(timers);
+        error = enter(timers, timer);
     }
     pthread_mutex_unlock(&timers->lock);
     if (error) {
@@ -134,7 +146,11 @@ int fg_timer_set(struct fg_timer *timer, int64_t deadline_ns)
 
 int fg_timer_start(struct fg_timer *timer, int64_t after_ns)
 {
-    return fg_timer_set(timer, fg_clock_now_ns() + after_ns);
+    int64_t deadline_ns = 0;
+    if (__builtin_add_overflow(fg_clock_now_ns(), after_ns, &deadline_ns)) {
+        deadline_ns = INT64_MAX;
+    }
+    return fg_timer_set(timer, deadline_ns);
 }
 
 void fg_timer_stop(struct fg_timer *timer)
@@ -202,6 +218,7 @@ void fg_timers_expire(struct fg_timers *timers)
         struct fg_timer *timer = timers->heap[1];
         take_out(timers, timer);
         timer->posted = true;
+        timers->posted++;
         /* Under the lock: whoever stops the timer finds it in the heap or in the mailbox, never between. */
         fg_strand_post(timer->strand, &timer->task);
     }

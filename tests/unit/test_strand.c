@@ -1,0 +1,363 @@
+#include "fieldgate/strand.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+/* A strand that knows when two are inside, and what ran in which order. */
+struct box {
+    struct fg_strand strand;
+    atomic_int inside;
+    atomic_bool collided;
+    int count; /* of the strand: no lock, so that a thread checker sees two inside as well */
+    int *order;
+};
+
+struct job {
+    struct fg_task task;
+    struct box *box;
+    int number;
+    struct job *more;          /* posted by this one */
+    struct fg_strand *more_to; /* and where to */
+    struct fg_strand *close;   /* NULL or the strand to close */
+};
+
+static atomic_int ran;
+static atomic_int closed_count;
+
+static void count_closed(struct fg_strand *strand)
+{
+    struct box *box = (struct box *)strand;
+    atomic_fetch_add(&closed_count, 1);
+    free(box->order);
+    free(box); /* the strand with it */
+}
+
+static void run_job(struct fg_task *task)
+{
+    struct job *job = (struct job *)task;
+    struct box *box = job->box;
+    if (atomic_fetch_add(&box->inside, 1) != 0 || !fg_strand_is_current(&box->strand)) {
+        atomic_store(&box->collided, true);
+    }
+    if (box->order) {
+        box->order[box->count] = job->number;
+    }
+    box->count++;
+    if (job->more) {
+        fg_strand_post(job->more_to, &job->more->task);
+    }
+    if (job->close) {
+        fg_strand_close(job->close, count_closed);
+    }
+    atomic_fetch_sub(&box->inside, 1);
+    atomic_fetch_add(&ran, 1);
+}
+
+static struct box *new_box(struct fg_pool *pool, int room)
+{
+    struct box *box = calloc(1, sizeof *box);
+    assert_non_null(box);
+    fg_strand_init(&box->strand, pool);
+    if (room) {
+        box->order = calloc((size_t)room, sizeof *box->order);
+        assert_non_null(box->order);
+    }
+    return box;
+}
+
+static void free_box(struct box *box)
+{
+    assert_false(atomic_load(&box->collided));
+    free(box->order);
+    free(box);
+}
+
+static struct job *new_jobs(int count)
+{
+    struct job *jobs = calloc((size_t)count, sizeof *jobs);
+    assert_non_null(jobs);
+    for (int i = 0; i < count; i++) {
+        jobs[i] = (struct job){ .task.run = run_job, .number = i };
+    }
+    return jobs;
+}
+
+static void wait_ran(int count)
+{
+    for (time_t until = time(NULL) + 20; atomic_load(&ran) < count;) {
+        assert_true(time(NULL) < until);
+        sched_yield();
+    }
+}
+
+static struct fg_pool *new_pool(size_t workers)
+{
+    struct fg_pool *pool = NULL;
+    atomic_store(&ran, 0);
+    atomic_store(&closed_count, 0);
+    assert_int_equal(fg_pool_new(workers, &pool), 0);
+    return pool;
+}
+
+static void tasks_of_a_strand_run_in_the_order_of_their_posting(void **state)
+{
+    (void)state;
+    enum { COUNT = 10000 };
+    struct fg_pool *pool = new_pool(4);
+    struct box *box = new_box(pool, COUNT);
+    struct job *jobs = new_jobs(COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        jobs[i].box = box;
+        fg_strand_post(&box->strand, &jobs[i].task);
+    }
+    wait_ran(COUNT);
+    fg_pool_free(pool);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(box->order[i], i);
+    }
+    free(jobs);
+    free_box(box);
+}
+
+enum { STRANDS = 100, POSTERS = 4, POSTS = 500 };
+
+struct poster {
+    struct box **boxes;
+    struct job *jobs; /* STRANDS * POSTS, a strand's after each other */
+};
+
+static void *post_many(void *argument)
+{
+    struct poster *poster = argument;
+    for (int i = 0; i < POSTS; i++) {
+        for (int s = 0; s < STRANDS; s++) {
+            fg_strand_post(&poster->boxes[s]->strand, &poster->jobs[s * POSTS + i].task);
+        }
+    }
+    return NULL;
+}
+
+static void many_threads_post_to_many_strands_and_none_is_entered_twice(void **state)
+{
+    (void)state;
+    struct fg_pool *pool = new_pool(4);
+    struct box *boxes[STRANDS];
+    struct poster posters[POSTERS];
+    pthread_t threads[POSTERS];
+    for (int s = 0; s < STRANDS; s++) {
+        boxes[s] = new_box(pool, POSTERS * POSTS);
+    }
+    for (int p = 0; p < POSTERS; p++) {
+        posters[p] = (struct poster){ .boxes = boxes, .jobs = new_jobs(STRANDS * POSTS) };
+        for (int i = 0; i < STRANDS * POSTS; i++) {
+            posters[p].jobs[i].box = boxes[i / POSTS];
+            posters[p].jobs[i].number = p * POSTS + i % POSTS;
+        }
+        assert_int_equal(pthread_create(&threads[p], NULL, post_many, &posters[p]), 0);
+    }
+    for (int p = 0; p < POSTERS; p++) {
+        pthread_join(threads[p], NULL);
+    }
+    wait_ran(STRANDS * POSTERS * POSTS);
+    fg_pool_free(pool);
+    for (int s = 0; s < STRANDS; s++) {
+        assert_int_equal(boxes[s]->count, POSTERS * POSTS);
+        int next[POSTERS] = { 0 }; /* each thread's own posts are in order */
+        for (int i = 0; i < POSTERS * POSTS; i++) {
+            int number = boxes[s]->order[i];
+            assert_int_equal(number % POSTS, next[number / POSTS]);
+            next[number / POSTS]++;
+        }
+        free_box(boxes[s]);
+    }
+    for (int p = 0; p < POSTERS; p++) {
+        free(posters[p].jobs);
+    }
+}
+
+static void a_task_posts_to_its_own_strand(void **state)
+{
+    (void)state;
+    enum { COUNT = 1000 };
+    struct fg_pool *pool = new_pool(2);
+    struct box *box = new_box(pool, COUNT);
+    struct job *jobs = new_jobs(COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        jobs[i].box = box;
+        jobs[i].more = i + 1 < COUNT ? &jobs[i + 1] : NULL;
+        jobs[i].more_to = &box->strand;
+    }
+    fg_strand_post(&box->strand, &jobs[0].task);
+    wait_ran(COUNT);
+    fg_pool_free(pool);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(box->order[i], i);
+    }
+    free(jobs);
+    free_box(box);
+}
+
+static void tasks_post_to_other_strands(void **state)
+{
+    (void)state;
+    enum { COUNT = 5000, BOXES = 7 };
+    struct fg_pool *pool = new_pool(4);
+    struct box *boxes[BOXES];
+    for (int b = 0; b < BOXES; b++) {
+        boxes[b] = new_box(pool, COUNT);
+    }
+    struct job *jobs = new_jobs(COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        jobs[i].box = boxes[i % BOXES];
+        jobs[i].more = i + 1 < COUNT ? &jobs[i + 1] : NULL;
+        jobs[i].more_to = &boxes[(i + 1) % BOXES]->strand;
+    }
+    fg_strand_post(&boxes[0]->strand, &jobs[0].task);
+    wait_ran(COUNT);
+    fg_pool_free(pool);
+    for (int b = 0; b < BOXES; b++) {
+        for (int i = 0; i < boxes[b]->count; i++) {
+            assert_int_equal(boxes[b]->order[i], b + i * BOXES);
+        }
+        free_box(boxes[b]);
+    }
+    free(jobs);
+}
+
+/* Posts itself again and again until the other strand had its turn. */
+struct endless {
+    struct fg_task task;
+    struct box *box;
+    struct job *other;
+    int turns;
+};
+
+static void run_endless(struct fg_task *task)
+{
+    struct endless *endless = (struct endless *)task;
+    if (++endless->turns == 10) {
+        fg_strand_post(&endless->other->box->strand, &endless->other->task);
+    }
+    if (atomic_load(&ran) == 0 && endless->turns < 100000) {
+        fg_strand_post(&endless->box->strand, &endless->task);
+    }
+}
+
+static void a_strand_that_posts_to_itself_lets_others_have_their_turn(void **state)
+{
+    (void)state;
+    struct fg_pool *pool = new_pool(1);
+    struct box *busy = new_box(pool, 0);
+    struct box *quiet = new_box(pool, 0);
+    struct job other = { .task.run = run_job, .box = quiet };
+    struct endless endless = { .task.run = run_endless, .box = busy, .other = &other };
+    fg_strand_post(&busy->strand, &endless.task);
+    fg_pool_free(pool);
+    assert_int_equal(atomic_load(&ran), 1);
+    assert_in_range(endless.turns, 10, 12);
+    free_box(busy);
+    free_box(quiet);
+}
+
+static void closed_comes_after_all_tasks_and_may_free_the_strand(void **state)
+{
+    (void)state;
+    enum { COUNT = 200, AFTER = 3 };
+    struct fg_pool *pool = new_pool(4);
+    struct job *jobs = new_jobs(COUNT * AFTER);
+    for (int i = 0; i < COUNT; i++) {
+        struct box *box = new_box(pool, AFTER);
+        struct job *mine = &jobs[i * AFTER];
+        for (int j = 0; j < AFTER; j++) {
+            mine[j].box = box;
+        }
+        /* The first closes, after which the second is posted by it, and the third by the second. */
+        mine[0].close = &box->strand;
+        mine[0].more = &mine[1];
+        mine[1].more = &mine[2];
+        mine[0].more_to = mine[1].more_to = &box->strand;
+        fg_strand_post(&box->strand, &mine[0].task);
+    }
+    fg_pool_free(pool);
+    assert_int_equal(atomic_load(&ran), COUNT * AFTER);
+    assert_int_equal(atomic_load(&closed_count), COUNT);
+    free(jobs);
+}
+
+static void freeing_the_pool_runs_what_was_posted(void **state)
+{
+    (void)state;
+    enum { COUNT = 3000 };
+    for (size_t workers = 1; workers <= 16; workers *= 4) {
+        struct fg_pool *pool = new_pool(workers);
+        struct box *box = new_box(pool, COUNT);
+        struct box *other = new_box(pool, COUNT);
+        struct job *jobs = new_jobs(COUNT);
+        for (int i = 0; i < COUNT; i++) {
+            jobs[i].box = i % 2 ? other : box;
+        }
+        for (int i = 0; i < COUNT; i += 2) {
+            jobs[i].more = &jobs[i + 1];
+            jobs[i].more_to = &other->strand;
+            fg_strand_post(&box->strand, &jobs[i].task);
+        }
+        fg_pool_free(pool);
+        assert_int_equal(atomic_load(&ran), COUNT);
+        free(jobs);
+        free_box(box);
+        free_box(other);
+    }
+}
+
+static atomic_int scratches;
+
+static void use_scratch(struct fg_task *task)
+{
+    (void)task;
+    void *scratch = fg_pool_scratch();
+    if (scratch) {
+        memset(scratch, 0x5a, FG_SCRATCH_BYTES);
+        atomic_fetch_add(&scratches, 1);
+    }
+    atomic_fetch_add(&ran, 1);
+}
+
+static void only_workers_have_a_scratch(void **state)
+{
+    (void)state;
+    struct fg_pool *pool = new_pool(2);
+    struct fg_strand strand;
+    struct fg_task task = { .run = use_scratch };
+    fg_strand_init(&strand, pool);
+    fg_strand_post(&strand, &task);
+    wait_ran(1);
+    assert_int_equal(atomic_load(&scratches), 1);
+    assert_null(fg_pool_scratch());
+    assert_false(fg_strand_is_current(&strand));
+    fg_pool_free(pool);
+    fg_pool_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tasks_of_a_strand_run_in_the_order_of_their_posting),
+        cmocka_unit_test(many_threads_post_to_many_strands_and_none_is_entered_twice),
+        cmocka_unit_test(a_task_posts_to_its_own_strand),
+        cmocka_unit_test(tasks_post_to_other_strands),
+        cmocka_unit_test(a_strand_that_posts_to_itself_lets_others_have_their_turn),
+        cmocka_unit_test(closed_comes_after_all_tasks_and_may_free_the_strand),
+        cmocka_unit_test(freeing_the_pool_runs_what_was_posted),
+        cmocka_unit_test(only_workers_have_a_scratch),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
