@@ -139,7 +139,7 @@ static void every_problem_is_told_with_line_path_and_remedy(void **state)
     assert_non_null(strstr(output, located));
     assert_tells(path, "gateway.worker:", "workers");
     assert_tells(path, "mqtt.qos:", "");
-    assert_tells(path, "mqtt.keepalive:", "60s");
+    assert_tells(path, "mqtt.keepalive:", "unit");
     assert_tells(path, "ports[0].transport.baud:", "9600");
     assert_tells(path, "ports[0].framing", "line");
     assert_tells(path, "colour:", "");

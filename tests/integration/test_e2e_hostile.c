@@ -15,11 +15,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define TCP(name)      "{ name = \"" name "\"; transport: { type = \"tcp-server\"; tcp_port = %u; }; "
-#define RAW_TCP(name)  TCP(name) "decoder: { type = \"raw\"; }; }, "
-#define JSON_TCP(name) TCP(name) "decoder: { type = \"json\"; }; }, "
-#define CSV_TCP(name)                                                                                        \
-    TCP(name) "decoder: { type = \"csv\"; columns = [ \"id\", \"v\" ]; }; identity = \"key:id\"; }, "
+#define RAW_TCP(name)  E2E_TCP(name) E2E_RAW "}, "
+#define JSON_TCP(name) E2E_TCP(name) E2E_JSON "}, "
+#define CSV_TCP(name)  E2E_TCP(name) E2E_CSV "identity = \"key:id\"; }, "
 
 static void endless_line_is_one_oversized_frame(struct e2e *e2e)
 {
@@ -86,12 +84,12 @@ static void every_rejection_is_counted_by_port_and_reason(struct e2e *e2e)
     unsigned csv = client_free_port();
     unsigned nmea = client_free_port();
     unsigned length = client_free_port();
-    e2e_start(e2e,
-              JSON_TCP("json") CSV_TCP("csv") TCP("nmea") "decoder: { type = \"nmea0183\"; }; }, " TCP(
-                  "length") "framing: { type = \"length\"; header_bytes = 4; max_bytes = 1000; }; decoder: { "
-                            "type = "
-                            "\"raw\"; }; }",
-              json, csv, nmea, length);
+    e2e_start(
+        e2e,
+        JSON_TCP("json") CSV_TCP("csv") E2E_TCP("nmea") "decoder: { type = \"nmea0183\"; }; }, " E2E_PORT(
+            "length", "tcp-server", "tcp_port = %u;") "framing: { type = \"length\"; header_bytes = 4; "
+                                                      "max_bytes = 1000; }; decoder: { type = \"raw\"; }; }",
+        json, csv, nmea, length);
     int fd = client_tcp(json);
     client_print(fd, "{\"v\":1\n[1,2]\n{\"v\":\"\xff\"}\n{}\n{\"v\":1}\n");
     e2e_expect_json(e2e, "json/state", "{\"v\":1}");
@@ -142,8 +140,9 @@ static bool topic_is_valid(const char *topic)
 
 static void names_from_devices_never_break_a_topic(struct e2e *e2e)
 {
-    static const char lines[] = "a/b+c#,1\n$SYS,2\n+/#,3\nn\0ul,4\n\x01\x1f,5\n\xff\xfe,6\n\xed\xa0\x80,7\n"
-                                "..,8\n   ,9\n\xef\xbf\xbf,10\nlast,11\n";
+    static const char lines[] =
+        "a/b+c#,1\n$SYS,2\n+/#,3\nn\0ul,4\n\x01\x1f,5\n\xff\xfe,6\n\xed\xa0\x80,7\n..,8\n   "
+        ",9\n\xef\xbf\xbf,10\nlast,11\n";
     unsigned port = client_free_port();
     e2e_start(e2e, CSV_TCP("in"), port);
     int fd = client_tcp(port);
@@ -195,9 +194,9 @@ static void spoilt_input_never_makes_an_invalid_message(struct e2e *e2e)
     }
     e2e->stats_interval = "200ms";
     e2e_start(e2e,
-              JSON_TCP("json") CSV_TCP("csv") TCP("pairs") "decoder: { type = \"keyvalue\"; }; topic = "
-                                                           "\"{base}/pairs/{key:temp}/state\"; }, " TCP(
-                                                               "nmea") "decoder: { type = \"nmea0183\"; }; }",
+              JSON_TCP("json") CSV_TCP("csv") E2E_TCP(
+                  "pairs") "decoder: { type = \"keyvalue\"; }; topic = \"{base}/pairs/{key:temp}/state\"; "
+                           "}, " E2E_TCP("nmea") "decoder: { type = \"nmea0183\"; }; }",
               ports[0], ports[1], ports[2], ports[3]);
     for (size_t i = 0; i < 4; i++) {
         int fd = client_tcp(ports[i]);
@@ -229,10 +228,7 @@ static void zero_length_and_huge_datagrams_are_told_apart(struct e2e *e2e)
 {
     static char huge[60000];
     unsigned port = client_free_port();
-    e2e_start(
-        e2e,
-        "{ name = \"in\"; transport: { type = \"udp\"; udp_port = %u; }; decoder: { type = \"raw\"; }; }",
-        port);
+    e2e_start(e2e, E2E_UDP("in") E2E_RAW "}", port);
     int fd = client_udp(port);
     memset(huge, 'x', sizeof huge);
     assert_int_equal(send(fd, huge, 0, 0), 0);
@@ -253,10 +249,7 @@ static void stale_socket_file_is_replaced_and_a_live_one_is_not(struct e2e *e2e)
     snprintf(path, sizeof path, "%.80s/in.sock", e2e->folder);
     for (unsigned round = 0; round < 2; round++) {
         if (round == 0) {
-            e2e_start(e2e,
-                      "{ name = \"in\"; transport: { type = \"unix\"; path = \"%s\"; }; decoder: { type = "
-                      "\"raw\"; }; }",
-                      path);
+            e2e_start(e2e, E2E_UNIX("in") E2E_RAW "}", path);
             int fd = client_unix(path, SOCK_STREAM);
             client_print(fd, "first\n");
             e2e_expect(e2e, "in/state", "first");
@@ -265,11 +258,7 @@ static void stale_socket_file_is_replaced_and_a_live_one_is_not(struct e2e *e2e)
             assert_int_equal(access(path, F_OK), 0);
             e2e_wait_status(e2e, "status", "offline");
         } else {
-            e2e_start_daemon(
-                e2e,
-                "{ name = \"in\"; transport: { type = \"unix\"; path = \"%s\"; }; decoder: { type = "
-                "\"raw\"; }; }",
-                path);
+            e2e_start_daemon(e2e, E2E_UNIX("in") E2E_RAW "}", path);
             e2e_wait_online(e2e);
             int fd = client_unix(path, SOCK_STREAM);
             client_print(fd, "second\n");
@@ -281,10 +270,8 @@ static void stale_socket_file_is_replaced_and_a_live_one_is_not(struct e2e *e2e)
             tempdir_make(folder);
             snprintf(config, sizeof config,
                      "gateway: { id = \"rival\"; control_socket = \"\"; };\nmqtt: { address = "
-                     "\"127.0.0.1:%u\"; };\n"
-                     "ports = ( { name = \"rival\"; transport: { type = \"unix\"; path = \"%s\"; }; decoder: "
-                     "{ type = "
-                     "\"raw\"; }; } );\n",
+                     "\"127.0.0.1:%u\"; };\nports = ( { name = \"rival\"; transport: { type = \"unix\"; path "
+                     "= \"%s\"; }; framing: { type = \"line\"; }; decoder: { type = \"raw\"; }; } );\n",
                      e2e->broker.port, path);
             daemon_start(&rival, folder, config, 0);
             bool told = daemon_wait_log(&rival, "port rival: ", 5000);

@@ -18,11 +18,7 @@ static void start_gateway(struct e2e *e2e, struct arrivals *arrivals, unsigned p
     e2e_start_broker(e2e);
     subscriber_open(&e2e->subscriber, e2e->broker.port, "watcher", false, E2E_BASE "/#", 0);
     arrivals_watch(arrivals, &e2e->subscriber);
-    e2e_start_daemon(
-        e2e,
-        "{ name = \"in\"; transport: { type = \"tcp-server\"; tcp_port = %u; }; decoder: { type = \"csv\"; "
-        "columns = [ \"id\", \"n\", \"\" ]; }; identity = \"key:id\"; payload = \"raw\"; }",
-        port);
+    e2e_start_daemon(e2e, E2E_TCP("in") E2E_LOAD "}", port);
     e2e_wait_online(e2e);
 }
 

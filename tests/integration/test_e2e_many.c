@@ -16,10 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define RAW_PORT(name, more)                                                                                 \
-    "{ name = \"" name "\"; transport: { type = \"tcp-server\"; tcp_port = %u; " more                        \
-    " }; decoder: { type = "                                                                                 \
-    "\"raw\"; }; }, "
+#define RAW_PORT(name, more) E2E_PORT(name, "tcp-server", "tcp_port = %u; " more) E2E_LINE E2E_RAW "}, "
 
 #define SILENT 1000
 
@@ -158,12 +155,7 @@ static void accept_pauses_when_descriptors_run_out(struct e2e *e2e)
     unsigned port = client_free_port();
     unsigned datagrams = client_free_port();
     e2e->descriptors = 64;
-    e2e_start(
-        e2e,
-        RAW_PORT("in",
-                 "max_connections = 256;") "{ name = \"dg\"; transport: { type = \"udp\"; udp_port = %u; "
-                                           "}; decoder: { type = \"raw\"; }; }",
-        port, datagrams);
+    e2e_start(e2e, RAW_PORT("in", "max_connections = 256;") E2E_UDP("dg") E2E_RAW "}", port, datagrams);
     int udp = client_udp(datagrams);
     for (unsigned i = 0; i < 100; i++) {
         crowd[i] = client_tcp(port); /* the kernel takes what the daemon can't */

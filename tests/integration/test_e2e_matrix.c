@@ -192,11 +192,9 @@ static void describe_serial(struct e2e *e2e, size_t port, char *settings, size_t
 
 static void open_serial(struct e2e *e2e, size_t port)
 {
-    char topic[64];
     char name[32];
     port_name(port, name);
-    snprintf(topic, sizeof topic, "%s/status", name);
-    e2e_wait_status(e2e, topic, "online");
+    e2e_wait_open(e2e, name, 1);
 }
 
 static void send_serial(struct e2e *e2e, size_t port, const uint8_t *bytes, size_t size)

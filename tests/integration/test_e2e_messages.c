@@ -12,16 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A TCP port of lines. */
-#define LINES(name) "{ name = \"" name "\"; transport: { type = \"tcp-server\"; tcp_port = %u; }; "
-#define JSON        "decoder: { type = \"json\"; }; "
-#define RAW         "decoder: { type = \"raw\"; }; "
-#define CSV         "decoder: { type = \"csv\"; columns = [ \"id\", \"v\" ]; }; "
-
 static void json_carries_time_and_every_value_unchanged(struct e2e *e2e)
 {
     unsigned port = client_free_port();
-    e2e_start(e2e, LINES("in") JSON "}", port);
+    e2e_start(e2e, E2E_TCP("in") E2E_JSON "}", port);
     int fd = client_tcp(port);
     int64_t before_ms = (int64_t)time(NULL) * 1000;
     client_print(fd, "{\"i\":-9223372036854775808,\"r\":0.1,\"t\":\"gr\\u00fc\\u00df "
@@ -41,7 +35,7 @@ static void json_carries_time_and_every_value_unchanged(struct e2e *e2e)
 static void raw_payload_is_the_frame_whatever_the_decoder(struct e2e *e2e)
 {
     unsigned port = client_free_port();
-    e2e_start(e2e, LINES("in") CSV "payload = \"raw\"; }", port);
+    e2e_start(e2e, E2E_TCP("in") E2E_CSV "payload = \"raw\"; }", port);
     int fd = client_tcp(port);
     client_print(fd, "a, 1 \r\n\r\n\n\"b\",2\n");
     e2e_expect(e2e, "in/state", "a, 1 ");
@@ -61,8 +55,8 @@ static void raw_decoder_passes_every_byte(struct e2e *e2e)
 {
     unsigned port = client_free_port();
     e2e_start(e2e,
-              "{ name = \"in\"; transport: { type = \"tcp-server\"; tcp_port = %u; }; "
-              "framing: { type = \"length\"; header_bytes = 2; }; " RAW "}",
+              E2E_PORT("in", "tcp-server",
+                       "tcp_port = %u;") "framing: { type = \"length\"; header_bytes = 2; }; " E2E_RAW "}",
               port);
     uint8_t bytes[2 + 256] = { 1, 0 };
     for (unsigned i = 0; i < 256; i++) {
@@ -79,7 +73,7 @@ static void raw_decoder_passes_every_byte(struct e2e *e2e)
 static void points_are_one_message_each(struct e2e *e2e)
 {
     unsigned port = client_free_port();
-    e2e_start(e2e, LINES("in") JSON "payload = \"points\"; }", port);
+    e2e_start(e2e, E2E_TCP("in") E2E_JSON "payload = \"points\"; }", port);
     int fd = client_tcp(port);
     client_print(fd, "{\"t\":21.5,\"name\":\"north\",\"ok\":false,\"n\":null,\"in\":{\"h\":40}}\n");
     e2e_expect(e2e, "in/t", "21.5");
@@ -95,7 +89,7 @@ static void topic_template_is_filled_from_names_and_fields(struct e2e *e2e)
 {
     unsigned port = client_free_port();
     e2e_start(e2e,
-              LINES("in") CSV
+              E2E_TCP("in") E2E_CSV
               "identity = \"key:id\"; topic = \"{base}/x/{gateway}/{port}/{device}/{key:v}\"; }",
               port);
     int fd = client_tcp(port);
@@ -108,7 +102,7 @@ static void topic_template_is_filled_from_names_and_fields(struct e2e *e2e)
 static void time_key_gives_the_devices_own_time(struct e2e *e2e)
 {
     unsigned port = client_free_port();
-    e2e_start(e2e, LINES("in") JSON "time_key = \"at\"; }", port);
+    e2e_start(e2e, E2E_TCP("in") E2E_JSON "time_key = \"at\"; }", port);
     int fd = client_tcp(port);
     client_print(fd, "{\"at\":\"2024-11-23T06:00:00Z\",\"v\":1}\n");
     e2e_expect_fields(e2e, "in/state", "{\"ts\":1732341600000,\"v\":1}");
@@ -126,7 +120,8 @@ static void identity_by_key_splits_a_port_into_devices(struct e2e *e2e)
 {
     unsigned port = client_free_port();
     e2e_start(e2e,
-              LINES("in") CSV "identity = \"key:id\"; devices = ( { name = \"b\"; payload = \"raw\"; } ); }",
+              E2E_TCP("in") E2E_CSV
+              "identity = \"key:id\"; devices = ( { name = \"b\"; payload = \"raw\"; } ); }",
               port);
     int fd = client_tcp(port);
     client_print(fd, "a,1\nb,2\na,3\n42,4\n,5\n");
@@ -141,7 +136,7 @@ static void identity_by_key_splits_a_port_into_devices(struct e2e *e2e)
 static void identity_by_peer_is_the_address(struct e2e *e2e)
 {
     unsigned port = client_free_port();
-    e2e_start(e2e, LINES("in") RAW "identity = \"peer\"; }", port);
+    e2e_start(e2e, E2E_TCP("in") E2E_RAW "identity = \"peer\"; }", port);
     int near = client_tcp(port);
     int far = client_tcp_from(port, "127.0.0.9");
     client_print(near, "near\n");
@@ -156,8 +151,9 @@ static void identity_by_port_takes_the_one_device(struct e2e *e2e)
 {
     unsigned named = client_free_port();
     unsigned bare = client_free_port();
-    e2e_start(e2e, LINES("named") RAW "devices = ( { name = \"tank\"; } ); }, " LINES("bare") RAW "}", named,
-              bare);
+    e2e_start(e2e,
+              E2E_TCP("named") E2E_RAW "devices = ( { name = \"tank\"; } ); }, " E2E_TCP("bare") E2E_RAW "}",
+              named, bare);
     int fd = client_tcp(named);
     client_print(fd, "full\n");
     e2e_expect(e2e, "tank/state", "full");
@@ -172,7 +168,7 @@ static void unknown_devices_are_refused_where_they_are_not_allowed(struct e2e *e
 {
     unsigned port = client_free_port();
     e2e_start(e2e,
-              LINES("in") CSV
+              E2E_TCP("in") E2E_CSV
               "identity = \"key:id\"; allow_unknown = false; devices = ( { name = \"known\"; } ); }",
               port);
     int fd = client_tcp(port);
@@ -187,7 +183,7 @@ static void unknown_devices_are_refused_where_they_are_not_allowed(struct e2e *e
 static void devices_past_max_devices_are_refused(struct e2e *e2e)
 {
     unsigned port = client_free_port();
-    e2e_start(e2e, LINES("in") CSV "identity = \"key:id\"; max_devices = 2; }", port);
+    e2e_start(e2e, E2E_TCP("in") E2E_CSV "identity = \"key:id\"; max_devices = 2; }", port);
     int fd = client_tcp(port);
     client_print(fd, "a,1\nb,2\nc,3\na,4\nd,5\nb,6\n");
     e2e_expect_fields(e2e, "a/state", "{\"v\":1}");
@@ -203,13 +199,10 @@ static void peers_outside_the_allowed_networks_are_refused(struct e2e *e2e)
 {
     unsigned port = client_free_port();
     unsigned datagrams = client_free_port();
-    e2e_start(
-        e2e,
-        "{ name = \"in\"; transport: { type = \"tcp-server\"; tcp_port = %u; allow = [ \"127.0.0.8/30\" ]; "
-        "}; " RAW
-        "}, { name = \"dg\"; transport: { type = \"udp\"; udp_port = %u; allow = [ \"10.0.0.0/8\" ]; }; " RAW
-        "}",
-        port, datagrams);
+    e2e_start(e2e,
+              E2E_PORT("in", "tcp-server", "tcp_port = %u; allow = [ \"127.0.0.8/30\" ];") E2E_LINE E2E_RAW
+              "}, " E2E_PORT("dg", "udp", "udp_port = %u; allow = [ \"10.0.0.0/8\" ];") E2E_RAW "}",
+              port, datagrams);
     int refused = client_tcp(port);
     assert_true(client_wait_closed(refused, 5000));
     close(refused);
@@ -229,8 +222,7 @@ static void idle_connections_are_closed_after_idle_timeout(struct e2e *e2e)
 {
     unsigned port = client_free_port();
     e2e_start(e2e,
-              "{ name = \"in\"; transport: { type = \"tcp-server\"; tcp_port = %u; idle_timeout = \"300ms\"; "
-              "}; " RAW "}",
+              E2E_PORT("in", "tcp-server", "tcp_port = %u; idle_timeout = \"300ms\";") E2E_LINE E2E_RAW "}",
               port);
     int fd = client_tcp(port);
     int64_t began_ms = wait_now_ms();
@@ -248,7 +240,7 @@ static void report_policy_holds_back_what_does_not_matter(struct e2e *e2e)
 {
     unsigned port = client_free_port();
     e2e_start(e2e,
-              LINES("in") CSV
+              E2E_TCP("in") E2E_CSV
               "identity = \"key:id\"; payload = \"raw\"; devices = ( " POLICY("change", "on_change = true;") ", " POLICY(
                   "band",
                   "deadband = 0.5;") ", " POLICY("percent",
@@ -261,11 +253,9 @@ static void report_policy_holds_back_what_does_not_matter(struct e2e *e2e)
                                                                                                     "); }",
               port);
     int fd = client_tcp(port);
-    client_print(fd, "change,1\nchange,1\nchange,2\nchange,2\nchange,1\n"
-                     "band,20.0\nband,20.4\nband,19.6\nband,20.75\nband,20.5\n"
-                     "percent,100\npercent,109\npercent,91\npercent,111\npercent,102\n"
-                     "slow,1\nslow,2\nslow,3\n"
-                     "plain,1\nplain,1\n");
+    client_print(fd, "change,1\nchange,1\nchange,2\nchange,2\nchange,1\nband,20.0\nband,20.4\nband,19."
+                     "6\nband,20.75\nband,20.5\npercent,100\npercent,109\npercent,91\npercent,111\npercent,"
+                     "102\nslow,1\nslow,2\nslow,3\nplain,1\nplain,1\n");
     e2e_expect(e2e, "plain/state", "plain,1");
     e2e_expect(e2e, "plain/state", "plain,1");
     e2e_expect(e2e, "change/state", "change,1");
@@ -287,7 +277,7 @@ static void max_interval_reports_what_did_not_change(struct e2e *e2e)
 {
     unsigned port = client_free_port();
     e2e_start(e2e,
-              LINES("in") CSV "identity = \"key:id\"; payload = \"raw\"; devices = ( " POLICY(
+              E2E_TCP("in") E2E_CSV "identity = \"key:id\"; payload = \"raw\"; devices = ( " POLICY(
                   "beat", "on_change = true; max_interval = \"200ms\";") " ); }",
               port);
     int fd = client_tcp(port);
@@ -309,7 +299,7 @@ static void min_interval_lets_the_next_pass_when_it_is_over(struct e2e *e2e)
 {
     unsigned port = client_free_port();
     e2e_start(e2e,
-              LINES("in") CSV "identity = \"key:id\"; payload = \"raw\"; devices = ( " POLICY(
+              E2E_TCP("in") E2E_CSV "identity = \"key:id\"; payload = \"raw\"; devices = ( " POLICY(
                   "slow", "min_interval = \"200ms\";") " ); }",
               port);
     int fd = client_tcp(port);
@@ -331,9 +321,9 @@ static void qos_and_retain_are_the_devices_own(struct e2e *e2e)
 {
     unsigned port = client_free_port();
     e2e_start(e2e,
-              LINES("in") CSV
-              "identity = \"key:id\"; devices = ( { name = \"zero\"; qos = 0; }, { name = \"one\"; }, "
-              "{ name = \"kept\"; retain = true; }, { name = \"two\"; qos = 2; } ); }",
+              E2E_TCP("in") E2E_CSV
+              "identity = \"key:id\"; devices = ( { name = \"zero\"; qos = 0; }, { name = \"one\"; }, { name "
+              "= \"kept\"; retain = true; }, { name = \"two\"; qos = 2; } ); }",
               port);
     int fd = client_tcp(port);
     client_print(fd, "zero,1\none,1\nkept,1\ntwo,1\n");
@@ -354,7 +344,7 @@ static void mqtt_311_carries_readings_as_well(struct e2e *e2e)
 {
     unsigned port = client_free_port();
     e2e->mqtt_more = "protocol = \"3.1.1\";";
-    e2e_start(e2e, LINES("in") RAW "devices = ( { name = \"in\"; qos = 2; } ); }", port);
+    e2e_start(e2e, E2E_TCP("in") E2E_RAW "devices = ( { name = \"in\"; qos = 2; } ); }", port);
     int fd = client_tcp(port);
     client_print(fd, "one\ntwo\n");
     e2e_expect(e2e, "in/state", "one");

@@ -16,11 +16,6 @@
 
 #define CONNECTIONS 5
 
-#define CSV_LINES(name)                                                                                      \
-    "{ name = \"" name                                                                                       \
-    "\"; transport: { type = \"tcp-server\"; tcp_port = %u; }; decoder: { type = \"csv\"; "                  \
-    "columns = [ \"id\", \"n\", \"\" ]; }; identity = \"key:id\"; payload = \"raw\"; }, "
-
 struct progress {
     const struct load *load;
     unsigned total;
@@ -42,7 +37,7 @@ static void readings_survive_a_broker_that_is_killed_and_comes_back(struct e2e *
     subscriber_open(&e2e->subscriber, e2e->broker.port, "keeper", true, E2E_BASE "/#", 1);
     arrivals_watch(&arrivals, &e2e->subscriber);
     e2e_broker_save(&e2e->broker);
-    e2e_start_daemon(e2e, CSV_LINES("in"), port);
+    e2e_start_daemon(e2e, E2E_TCP("in") E2E_LOAD "}", port);
     e2e_wait_online(e2e);
     e2e->load = (struct load){ .port = port,
                                .connections = CONNECTIONS,
@@ -70,7 +65,7 @@ static void readings_wait_for_a_broker_that_is_away_at_the_start(struct e2e *e2e
     struct arrivals arrivals = { 0 };
     unsigned port = client_free_port();
     unsigned total = 1000;
-    e2e_start_daemon(e2e, CSV_LINES("in"), port);
+    e2e_start_daemon(e2e, E2E_TCP("in") E2E_LOAD "}", port);
     e2e->load = (struct load){
         .port = port, .connections = CONNECTIONS, .lines = total / CONNECTIONS, .line = load_line_60
     };
@@ -101,10 +96,7 @@ static void datagrams_past_the_queue_are_told_on_the_loss_topic(struct e2e *e2e)
     unsigned total = 3000;
     uint64_t drops;
     e2e->queue_bytes = "64KiB";
-    e2e_start_daemon(
-        e2e,
-        "{ name = \"in\"; transport: { type = \"udp\"; udp_port = %u; }; decoder: { type = \"raw\"; }; }",
-        port);
+    e2e_start_daemon(e2e, E2E_UDP("in") E2E_RAW "}", port);
     int fd = client_udp(port);
     struct unread unread = { port };
     for (unsigned i = 0; i < total; i++) {
@@ -146,11 +138,8 @@ static void serial_bytes_past_the_queue_are_told_on_the_loss_topic(struct e2e *e
     struct pty *pty = e2e_plug_pty(e2e, "tty");
     unsigned total = 2000;
     e2e->queue_bytes = "64KiB";
-    e2e_start(
-        e2e,
-        "{ name = \"in\"; transport: { type = \"serial\"; path = \"%s\"; }; decoder: { type = \"raw\"; }; }",
-        pty->link);
-    e2e_wait_status(e2e, "in/status", "online");
+    e2e_start(e2e, E2E_SERIAL("in") E2E_RAW "}", pty->link);
+    e2e_wait_open(e2e, "in", 1);
     e2e_broker_kill(&e2e->broker);
     subscriber_close(&e2e->subscriber);
     for (unsigned i = 0; i < total; i++) {
@@ -202,7 +191,7 @@ static void connections_wait_while_the_queue_is_full(struct e2e *e2e)
     unsigned rss;
     unsigned pss;
     e2e->queue_bytes = "64KiB";
-    e2e_start_daemon(e2e, CSV_LINES("in"), port);
+    e2e_start_daemon(e2e, E2E_TCP("in") E2E_LOAD "}", port);
     e2e->load = (struct load){
         .port = port, .connections = CONNECTIONS, .lines = lines, .send_buffer = 65536, .line = load_line_60
     };

@@ -15,11 +15,6 @@
 
 #define CONNECTIONS 5
 
-#define CSV_LINES(name)                                                                                      \
-    "{ name = \"" name                                                                                       \
-    "\"; transport: { type = \"tcp-server\"; tcp_port = %u; }; decoder: { type = \"csv\"; "                  \
-    "columns = [ \"id\", \"n\", \"\" ]; }; identity = \"key:id\"; payload = \"raw\"; }, "
-
 static bool is_read(void *context)
 {
     return client_tcp_unread(*(unsigned *)context) == 0;
@@ -52,7 +47,7 @@ static void stop_publishes_what_is_queued(struct e2e *e2e)
     unsigned total = 5000;
     e2e->stats_interval = "0s";
     e2e->shutdown_timeout = "20s";
-    e2e_start(e2e, CSV_LINES("in"), port);
+    e2e_start(e2e, E2E_TCP("in") E2E_LOAD "}", port);
     arrivals_watch(&arrivals, &e2e->subscriber);
     e2e_broker_freeze(&e2e->broker); /* so that they are still queued when the stop comes */
     fill_queue(e2e, port, total);
@@ -69,7 +64,7 @@ static void stop_without_a_broker_ends_within_shutdown_timeout(struct e2e *e2e)
 {
     unsigned port = client_free_port();
     e2e->shutdown_timeout = "500ms";
-    e2e_start_daemon(e2e, CSV_LINES("in"), port);
+    e2e_start_daemon(e2e, E2E_TCP("in") E2E_LOAD "}", port);
     fill_queue(e2e, port, 1000);
     int64_t began_ms = wait_now_ms();
     daemon_signal(&e2e->daemon, SIGTERM);
@@ -84,7 +79,7 @@ static void stop_with_a_silent_broker_ends_within_shutdown_timeout(struct e2e *e
 {
     unsigned port = client_free_port();
     e2e->shutdown_timeout = "500ms";
-    e2e_start(e2e, CSV_LINES("in"), port);
+    e2e_start(e2e, E2E_TCP("in") E2E_LOAD "}", port);
     e2e_broker_freeze(&e2e->broker);
     fill_queue(e2e, port, 1000);
     int64_t began_ms = wait_now_ms();
@@ -100,7 +95,7 @@ static void second_signal_ends_at_once(struct e2e *e2e)
 {
     unsigned port = client_free_port();
     e2e->shutdown_timeout = "60s";
-    e2e_start(e2e, CSV_LINES("in"), port);
+    e2e_start(e2e, E2E_TCP("in") E2E_LOAD "}", port);
     e2e_broker_freeze(&e2e->broker);
     fill_queue(e2e, port, 1000);
     daemon_signal(&e2e->daemon, SIGTERM);
@@ -115,17 +110,13 @@ static void second_signal_ends_at_once(struct e2e *e2e)
 static void nothing_is_there_and_it_starts_and_stops(struct e2e *e2e)
 {
     e2e->shutdown_timeout = "500ms";
-    e2e_start_daemon(
-        e2e,
-        "{ name = \"tty\"; transport: { type = \"serial\"; path = \"%s/none\"; }; decoder: { type = "
-        "\"raw\"; }; }, "
-        "{ name = \"out\"; transport: { type = \"tcp-client\"; address = \"127.0.0.1:%u\"; }; decoder: { "
-        "type = \"raw\"; }; }, "
-        "{ name = \"name\"; transport: { type = \"tcp-client\"; address = \"no-such-host.invalid:1\"; }; "
-        "decoder: { type = \"raw\"; }; }, "
-        "{ name = \"sock\"; transport: { type = \"unix\"; path = \"%s/none/sock\"; }; decoder: { type = "
-        "\"raw\"; }; }, ",
-        e2e->folder, client_free_port(), e2e->folder);
+    e2e_start_daemon(e2e,
+                     E2E_PORT("tty", "serial", "path = \"%s/none\";") E2E_LINE E2E_RAW
+                     "}, " E2E_PORT("out", "tcp-client", "address = \"127.0.0.1:%u\";") E2E_LINE E2E_RAW
+                     "}, " E2E_PORT("name", "tcp-client", "address = \"no-such-host.invalid:1\";")
+                         E2E_LINE E2E_RAW "}, " E2E_PORT("sock", "unix", "path = \"%s/none/sock\";")
+                             E2E_LINE E2E_RAW "}",
+                     e2e->folder, client_free_port(), e2e->folder);
     assert_true(daemon_wait_log(&e2e->daemon, "port tty: ", 5000));
     assert_true(daemon_wait_log(&e2e->daemon, "port out: ", 5000));
     assert_true(daemon_wait_log(&e2e->daemon, "port sock: ", 5000));
@@ -136,13 +127,10 @@ static void devices_that_come_later_are_served(struct e2e *e2e)
 {
     struct pty *pty = &e2e->ptys[e2e->pty_count++];
     pty_init(pty, e2e->folder, "tty");
-    e2e_start(
-        e2e,
-        "{ name = \"tty\"; transport: { type = \"serial\"; path = \"%s\"; }; decoder: { type = \"raw\"; }; }",
-        pty->link);
+    e2e_start(e2e, E2E_SERIAL("tty") E2E_RAW "}", pty->link);
     assert_true(daemon_wait_log(&e2e->daemon, "port tty: ", 5000));
     pty_plug(pty);
-    e2e_wait_status(e2e, "tty/status", "online");
+    e2e_wait_open(e2e, "tty", 1);
     pty_write(pty, "late\n", 5);
     e2e_expect(e2e, "tty/state", "late");
 }
@@ -151,7 +139,7 @@ static void usr1_logs_the_statistics(struct e2e *e2e)
 {
     unsigned port = client_free_port();
     e2e->stats_interval = "0s";
-    e2e_start(e2e, CSV_LINES("in"), port);
+    e2e_start(e2e, E2E_TCP("in") E2E_LOAD "}", port);
     int fd = client_tcp(port);
     client_print(fd, "a,1,x\n");
     e2e_expect(e2e, "a/state", "a,1,x");
@@ -166,7 +154,7 @@ static void usr1_logs_the_statistics(struct e2e *e2e)
 static void hup_does_not_disturb(struct e2e *e2e)
 {
     unsigned port = client_free_port();
-    e2e_start(e2e, CSV_LINES("in"), port);
+    e2e_start(e2e, E2E_TCP("in") E2E_LOAD "}", port);
     int fd = client_tcp(port);
     client_print(fd, "a,1,x\n");
     e2e_expect(e2e, "a/state", "a,1,x");
@@ -179,7 +167,7 @@ static void hup_does_not_disturb(struct e2e *e2e)
 
 static void log_lines_carry_a_priority(struct e2e *e2e)
 {
-    e2e_start(e2e, CSV_LINES("in"), client_free_port());
+    e2e_start(e2e, E2E_TCP("in") E2E_LOAD "}", client_free_port());
     assert_int_equal(daemon_stop(&e2e->daemon, 5000), 0);
     size_t size = 0;
     char *log = tempdir_read(e2e->daemon.log, &size);

@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RAW "decoder: { type = \"raw\"; }; "
-
 /* What a client that comes now finds retained on a status topic. */
 static void expect_retained(struct e2e *e2e, const char *topic, const char *status)
 {
@@ -25,11 +23,20 @@ static void expect_retained(struct e2e *e2e, const char *topic, const char *stat
     subscriber_close(&late);
 }
 
+/* The device sends a reading and so is online. */
+static void say_something(struct e2e *e2e, const struct pty *pty, unsigned opened)
+{
+    e2e_wait_open(e2e, "in", opened);
+    pty_write(pty, "hello\n", 6);
+    e2e_expect(e2e, "in/state", "hello");
+    e2e_wait_status(e2e, "in/status", "online");
+}
+
 static void gateway_status_is_retained_and_ends_offline_at_a_clean_stop(struct e2e *e2e)
 {
     const struct pty *pty = e2e_plug_pty(e2e, "tty");
-    e2e_start(e2e, "{ name = \"in\"; transport: { type = \"serial\"; path = \"%s\"; }; " RAW "}", pty->link);
-    e2e_wait_status(e2e, "in/status", "online");
+    e2e_start(e2e, E2E_SERIAL("in") E2E_RAW "}", pty->link);
+    say_something(e2e, pty, 1);
     expect_retained(e2e, E2E_BASE "/status", "online");
     expect_retained(e2e, E2E_BASE "/in/status", "online");
     assert_int_equal(daemon_stop(&e2e->daemon, 5000), 0);
@@ -46,9 +53,7 @@ static void will_says_offline_when_the_gateway_is_killed(struct e2e *e2e)
     e2e_subscribe(e2e);
     for (size_t i = 0; i < 2; i++) {
         e2e->mqtt_more = protocols[i];
-        e2e_start_daemon(e2e,
-                         "{ name = \"in\"; transport: { type = \"tcp-server\"; tcp_port = %u; }; " RAW "}",
-                         client_free_port());
+        e2e_start_daemon(e2e, E2E_TCP("in") E2E_RAW "}", client_free_port());
         e2e_wait_status(e2e, "status", "online");
         daemon_kill(&e2e->daemon);
         e2e_wait_status(e2e, "status", "offline");
@@ -59,26 +64,21 @@ static void will_says_offline_when_the_gateway_is_killed(struct e2e *e2e)
 static void serial_device_is_offline_while_it_is_unplugged(struct e2e *e2e)
 {
     struct pty *pty = e2e_plug_pty(e2e, "tty");
-    e2e_start(e2e, "{ name = \"in\"; transport: { type = \"serial\"; path = \"%s\"; }; " RAW "}", pty->link);
-    e2e_wait_status(e2e, "in/status", "online");
+    e2e_start(e2e, E2E_SERIAL("in") E2E_RAW "}", pty->link);
+    say_something(e2e, pty, 1);
     pty_unplug(pty);
     e2e_wait_status(e2e, "in/status", "offline");
     assert_false(daemon_has_open(&e2e->daemon, pty->slave));
     uint64_t cpu_ms = daemon_cpu_ms(&e2e->daemon);
     pty_plug(pty);
-    e2e_wait_status(e2e, "in/status", "online");
+    say_something(e2e, pty, 2);
     assert_in_range(daemon_cpu_ms(&e2e->daemon) - cpu_ms, 0, 500); /* no loop on the hang-up */
-    pty_write(pty, "back\n", 5);
-    e2e_expect(e2e, "in/state", "back");
 }
 
 static void device_is_offline_when_nothing_comes_for_stale_after(struct e2e *e2e)
 {
     unsigned port = client_free_port();
-    e2e_start(e2e,
-              "{ name = \"in\"; transport: { type = \"udp\"; udp_port = %u; }; " RAW
-              "stale_after = \"300ms\"; }",
-              port);
+    e2e_start(e2e, E2E_UDP("in") E2E_RAW "stale_after = \"300ms\"; }", port);
     int fd = client_udp(port);
     client_print(fd, "one");
     e2e_expect(e2e, "in/state", "one");
@@ -94,8 +94,8 @@ static void device_is_offline_when_nothing_comes_for_stale_after(struct e2e *e2e
 static void everything_is_told_again_to_a_broker_that_forgot(struct e2e *e2e)
 {
     const struct pty *pty = e2e_plug_pty(e2e, "tty");
-    e2e_start(e2e, "{ name = \"in\"; transport: { type = \"serial\"; path = \"%s\"; }; " RAW "}", pty->link);
-    e2e_wait_status(e2e, "in/status", "online");
+    e2e_start(e2e, E2E_SERIAL("in") E2E_RAW "}", pty->link);
+    say_something(e2e, pty, 1);
     e2e_broker_kill(&e2e->broker);
     subscriber_close(&e2e->subscriber);
     e2e_start_broker_unseen(e2e);
@@ -109,11 +109,7 @@ static void everything_is_told_again_to_a_broker_that_forgot(struct e2e *e2e)
 static void statistics_have_every_counter(struct e2e *e2e)
 {
     unsigned port = client_free_port();
-    e2e_start(e2e,
-              "{ name = \"in\"; transport: { type = \"tcp-server\"; tcp_port = %u; }; decoder: { type = "
-              "\"json\"; }; "
-              "identity = \"key:id\"; }",
-              port);
+    e2e_start(e2e, E2E_TCP("in") E2E_JSON "identity = \"key:id\"; }", port);
     int fd = client_tcp(port);
     client_print(fd, "{\"id\":\"a\"}\n{\"id\":\"b\"}\nnonsense\n{\"id\":\"a\"}\n");
     e2e_wait_counter(e2e, "acknowledged", 3);

@@ -248,7 +248,8 @@ static json_t *next_object(struct e2e *e2e, const char *topic)
     json_error_t error;
     json_t *object = json_loadb(message->payload, message->size, JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(object)) {
-        fail_msg("%s: no JSON object: %s", topic, message->payload);
+        print_error("%s: %s\n", topic, message->payload);
+        fail_msg("no JSON object: %s", object ? "something else" : error.text);
     }
     return object;
 }
@@ -326,6 +327,28 @@ void e2e_wait_status(struct e2e *e2e, const char *topic, const char *status)
         }
         assert_true(strcmp(message->payload, "online") == 0 || strcmp(message->payload, "offline") == 0);
     } while (strcmp(message->payload, status) != 0);
+}
+
+void e2e_wait_open(struct e2e *e2e, const char *port, unsigned times)
+{
+    char begin[96];
+    unsigned opened;
+    int64_t deadline = wait_deadline(PATIENCE_MS);
+    snprintf(begin, sizeof begin, "port %s: ", port);
+    do {
+        char *log = tempdir_read(e2e->daemon.log, NULL);
+        char *rest = NULL;
+        opened = 0;
+        for (char *line = log ? strtok_r(log, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
+            opened += strstr(line, begin) && strstr(line, " is open, ");
+        }
+        free(log);
+        if (opened < times) {
+            assert_running(e2e);
+            assert_false(wait_over(deadline));
+            wait_nap();
+        }
+    } while (opened < times);
 }
 
 uint64_t e2e_counter(const json_t *stats, const char *path)

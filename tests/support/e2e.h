@@ -46,6 +46,27 @@ struct e2e_test {
     void (*run)(struct e2e *e2e);
 };
 
+/*
+ * Ports, piece by piece: E2E_TCP("in") E2E_RAW "stale_after = \"1s\"; }, " and the values of the format
+ * behind. A port begun so has line framing.
+ */
+#define E2E_LINE "framing: { type = \"line\"; }; "
+#define E2E_RAW  "decoder: { type = \"raw\"; }; "
+#define E2E_JSON "decoder: { type = \"json\"; }; "
+#define E2E_NMEA "decoder: { type = \"nmea0183\"; }; "
+#define E2E_CSV  "decoder: { type = \"csv\"; columns = [ \"id\", \"v\" ]; }; "
+/* Of a load's lines: devices by their connection, their lines published as they are. */
+#define E2E_LOAD                                                                                             \
+    "decoder: { type = \"csv\"; columns = [ \"id\", \"n\", \"\" ]; }; identity = \"key:id\"; payload = "     \
+    "\"raw\"; "
+/* A transport of this type and these settings. */
+#define E2E_PORT(name, type, settings)                                                                       \
+    "{ name = \"" name "\"; transport: { type = \"" type "\"; " settings " }; "
+#define E2E_TCP(name)    E2E_PORT(name, "tcp-server", "tcp_port = %u;") E2E_LINE
+#define E2E_SERIAL(name) E2E_PORT(name, "serial", "path = \"%s\"; baud = 115200;") E2E_LINE
+#define E2E_UNIX(name)   E2E_PORT(name, "unix", "path = \"%s\";") E2E_LINE
+#define E2E_UDP(name)    E2E_PORT(name, "udp", "udp_port = %u;")
+
 /* { "behaviour", behaviour } */
 #define E2E_TEST(behaviour)                                                                                  \
     {                                                                                                        \
@@ -87,6 +108,10 @@ void e2e_expect_no_more(struct e2e *e2e, const char *topic);
 
 /* Waits until a status topic says this, whatever it said before. */
 void e2e_wait_status(struct e2e *e2e, const char *topic, const char *status);
+
+/* Waits until the serial port has been opened so many times: what is written before can be flushed by the
+ * opening. */
+void e2e_wait_open(struct e2e *e2e, const char *port, unsigned times);
 
 /* Waits until a counter of {base}/stats ("ports.in.rejected.checksum") has this value. One that is not there
  * is 0. */

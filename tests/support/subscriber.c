@@ -116,19 +116,6 @@ static void connect_session(struct subscriber *subscriber)
     }
 }
 
-void subscriber_open(struct subscriber *subscriber, unsigned port, const char *client_id, bool keep_session,
-                     const char *filter, unsigned qos)
-{
-    *subscriber = (struct subscriber){ .port = port, .keep_session = keep_session, .fd = -1 };
-    snprintf(subscriber->client_id, sizeof subscriber->client_id, "%s", client_id);
-    subscriber->input_room = INPUT_ROOM;
-    subscriber->input = malloc(INPUT_ROOM);
-    assert_non_null(subscriber->input);
-    connect_session(subscriber);
-    send_subscribe(subscriber, filter, qos);
-    assert_int_equal(expect_packet(subscriber, SUBACK), qos);
-}
-
 static void disconnect(struct subscriber *subscriber)
 {
     if (subscriber->fd >= 0) {
@@ -149,12 +136,6 @@ void subscriber_close(struct subscriber *subscriber)
     subscriber->messages = NULL;
     subscriber->input = NULL;
     subscriber->count = 0;
-}
-
-void subscriber_return(struct subscriber *subscriber)
-{
-    disconnect(subscriber);
-    connect_session(subscriber);
 }
 
 static char *copy_text(const uint8_t *bytes, size_t size)
@@ -235,6 +216,27 @@ static void digest(struct subscriber *subscriber)
     send_acks(subscriber, acks, acks_size);
     subscriber->input_size -= used;
     memmove(subscriber->input, subscriber->input + used, subscriber->input_size);
+}
+
+void subscriber_open(struct subscriber *subscriber, unsigned port, const char *client_id, bool keep_session,
+                     const char *filter, unsigned qos)
+{
+    *subscriber = (struct subscriber){ .port = port, .keep_session = keep_session, .fd = -1 };
+    snprintf(subscriber->client_id, sizeof subscriber->client_id, "%s", client_id);
+    subscriber->input_room = INPUT_ROOM;
+    subscriber->input = malloc(INPUT_ROOM);
+    assert_non_null(subscriber->input);
+    connect_session(subscriber);
+    send_subscribe(subscriber, filter, qos);
+    assert_int_equal(expect_packet(subscriber, SUBACK), qos);
+    digest(subscriber); /* what is retained came right behind */
+}
+
+void subscriber_return(struct subscriber *subscriber)
+{
+    disconnect(subscriber);
+    connect_session(subscriber);
+    digest(subscriber); /* what was kept came right behind */
 }
 
 bool subscriber_read(struct subscriber *subscriber, int ms)
