@@ -224,72 +224,6 @@ static void spoilt_input_never_makes_an_invalid_message(struct e2e *e2e)
     }
 }
 
-static void zero_length_and_huge_datagrams_are_told_apart(struct e2e *e2e)
-{
-    static char huge[60000];
-    unsigned port = client_free_port();
-    e2e_start(e2e, E2E_UDP("in") E2E_RAW "}", port);
-    int fd = client_udp(port);
-    memset(huge, 'x', sizeof huge);
-    assert_int_equal(send(fd, huge, 0, 0), 0);
-    assert_int_equal(send(fd, huge, sizeof huge, 0), sizeof huge);
-    client_print(fd, "small");
-    const struct subscriber_message *message = e2e_next(e2e, "in/state");
-    if (message->size == sizeof huge) {
-        message = e2e_next(e2e, "in/state");
-    }
-    assert_string_equal(message->payload, "small");
-    e2e_wait_counter(e2e, "ports.in.rejected.empty", 1);
-    close(fd);
-}
-
-static void stale_socket_file_is_replaced_and_a_live_one_is_not(struct e2e *e2e)
-{
-    char path[TEMPDIR_PATH];
-    snprintf(path, sizeof path, "%.80s/in.sock", e2e->folder);
-    for (unsigned round = 0; round < 2; round++) {
-        if (round == 0) {
-            e2e_start(e2e, E2E_UNIX("in") E2E_RAW "}", path);
-            int fd = client_unix(path, SOCK_STREAM);
-            client_print(fd, "first\n");
-            e2e_expect(e2e, "in/state", "first");
-            close(fd);
-            daemon_kill(&e2e->daemon); /* the file stays */
-            assert_int_equal(access(path, F_OK), 0);
-            e2e_wait_status(e2e, "status", "offline");
-        } else {
-            e2e_start_daemon(e2e, E2E_UNIX("in") E2E_RAW "}", path);
-            e2e_wait_online(e2e);
-            int fd = client_unix(path, SOCK_STREAM);
-            client_print(fd, "second\n");
-            e2e_expect(e2e, "in/state", "second");
-            /* Another gateway at the same path leaves it alone. */
-            struct daemon rival = { 0 };
-            char folder[TEMPDIR_PATH];
-            char config[1024];
-            tempdir_make(folder);
-            snprintf(config, sizeof config,
-                     "gateway: { id = \"rival\"; control_socket = \"\"; };\nmqtt: { address = "
-                     "\"127.0.0.1:%u\"; };\nports = ( { name = \"rival\"; transport: { type = \"unix\"; path "
-                     "= \"%s\"; }; framing: { type = \"line\"; }; decoder: { type = \"raw\"; }; } );\n",
-                     e2e->broker.port, path);
-            daemon_start(&rival, folder, config, 0);
-            bool told = daemon_wait_log(&rival, "port rival: ", 5000);
-            int again = client_unix(path, SOCK_STREAM);
-            client_print(again, "third\n");
-            const struct subscriber_message *message =
-                subscriber_take(&e2e->subscriber, E2E_BASE "/in/state", 5000);
-            daemon_kill(&rival);
-            tempdir_remove(folder);
-            assert_true(told);
-            assert_non_null(message);
-            assert_string_equal(message->payload, "third");
-            close(fd);
-            close(again);
-        }
-    }
-}
-
 int main(void)
 {
     static const struct e2e_test tests[] = {
@@ -299,8 +233,6 @@ int main(void)
         E2E_TEST(every_rejection_is_counted_by_port_and_reason),
         E2E_TEST(names_from_devices_never_break_a_topic),
         E2E_TEST(spoilt_input_never_makes_an_invalid_message),
-        E2E_TEST(zero_length_and_huge_datagrams_are_told_apart),
-        E2E_TEST(stale_socket_file_is_replaced_and_a_live_one_is_not),
     };
     return e2e_main("e2e_hostile", tests, sizeof tests / sizeof tests[0]);
 }

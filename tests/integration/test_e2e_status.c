@@ -96,6 +96,7 @@ static void everything_is_told_again_to_a_broker_that_forgot(struct e2e *e2e)
     const struct pty *pty = e2e_plug_pty(e2e, "tty");
     e2e_start(e2e, E2E_SERIAL("in") E2E_RAW "}", pty->link);
     say_something(e2e, pty, 1);
+    e2e_wait_counter(e2e, "acknowledged", 1); /* else it is sent again */
     e2e_broker_kill(&e2e->broker);
     subscriber_close(&e2e->subscriber);
     e2e_start_broker_unseen(e2e);
@@ -137,6 +138,16 @@ static void statistics_have_every_counter(struct e2e *e2e)
     close(fd);
 }
 
+static void devices_whose_names_become_one_are_counted_as_one(struct e2e *e2e)
+{
+    unsigned port = client_free_port();
+    e2e_start(e2e, E2E_TCP("in") E2E_CSV "identity = \"key:id\"; }", port);
+    int fd = client_tcp(port);
+    client_print(fd, "a/b,1\na+b,2\na#b,3\n");
+    e2e_wait_counter(e2e, "devices.a_b.received", 3); /* and the object has the key once */
+    close(fd);
+}
+
 int main(void)
 {
     static const struct e2e_test tests[] = {
@@ -146,6 +157,7 @@ int main(void)
         E2E_TEST(device_is_offline_when_nothing_comes_for_stale_after),
         E2E_TEST(everything_is_told_again_to_a_broker_that_forgot),
         E2E_TEST(statistics_have_every_counter),
+        E2E_TEST(devices_whose_names_become_one_are_counted_as_one),
     };
     return e2e_main("e2e_status", tests, sizeof tests / sizeof tests[0]);
 }
