@@ -113,6 +113,13 @@ static bool is_quiet(void *context)
     return wait_now_ms() - quiet->since_ms >= 2000;
 }
 
+/* ThreadSanitizer has a thread of its own in the daemon, which wakes up ten times a second. */
+#ifdef __SANITIZE_THREAD__
+#define QUIET_CAN_BE_SEEN false
+#else
+#define QUIET_CAN_BE_SEEN true
+#endif
+
 static void nothing_wakes_up_while_nothing_comes(struct e2e *e2e)
 {
     static int silent[SILENT];
@@ -121,7 +128,7 @@ static void nothing_wakes_up_while_nothing_comes(struct e2e *e2e)
     e2e_start(e2e, RAW_PORT("silent", "max_connections = 2000;"), port);
     connect_silent(e2e, port, silent, SILENT);
     struct quiet quiet = { .daemon = &e2e->daemon };
-    if (!getenv("FG_TEST_SLOW")) {
+    if (QUIET_CAN_BE_SEEN) {
         assert_true(wait_until(is_quiet, &quiet, 6000));
     }
     close_all(silent, SILENT);
