@@ -1,8 +1,11 @@
 #include "stats.h"
 
 #include "fieldgate/clock.h"
+#include "fieldgate/map.h"
 #include "fieldgate/text.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Writes members of JSON objects; the first error stays. */
@@ -76,46 +79,97 @@ static void put_losses(struct writer *writer, const uint64_t counts[FG_LOSS_COUN
     close_object(writer);
 }
 
-/* What the devices of a port add up to, gathered while they are written. */
-struct devices {
-    struct writer *writer;
-    bool write;
-    uint64_t published, acknowledged, suppressed, count;
+/* What some devices add up to. */
+struct sums {
+    uint64_t received, published, acknowledged, suppressed, count;
+    uint64_t rejected[FG_REASON_COUNT];
     uint64_t lost[FG_LOSS_COUNT];
 };
 
-static void visit(struct fg_origin *origin, void *context)
+static void add(struct fg_origin *origin, void *context)
 {
-    struct devices *devices = context;
-    uint64_t rejected[FG_REASON_COUNT];
-    uint64_t lost[FG_LOSS_COUNT];
+    struct sums *sums = context;
+    sums->count++;
+    sums->received += fg_counted(&origin->received);
+    sums->published += fg_counted(&origin->published);
+    sums->acknowledged += fg_counted(&origin->acknowledged);
+    sums->suppressed += fg_counted(&origin->suppressed);
     for (int i = 0; i < FG_REASON_COUNT; i++) {
-        rejected[i] = fg_counted(&origin->rejected[i]);
+        sums->rejected[i] += fg_counted(&origin->rejected[i]);
     }
     for (int i = 0; i < FG_LOSS_COUNT; i++) {
-        lost[i] = fg_counted(&origin->lost[i]);
-        devices->lost[i] += lost[i];
+        sums->lost[i] += fg_counted(&origin->lost[i]);
     }
-    devices->count++;
-    devices->published += fg_counted(&origin->published);
-    devices->acknowledged += fg_counted(&origin->acknowledged);
-    devices->suppressed += fg_counted(&origin->suppressed);
-    if (!devices->write) {
+}
+
+/*
+ * Devices by their name in topics. Two can have one name: on two ports, or where identities differ only in
+ * characters that no topic takes. They are told as one, for an object has each key once.
+ */
+struct named {
+    struct named *next; /* of the same name */
+    struct fg_origin *origin;
+};
+
+struct names {
+    struct writer *writer;
+    struct fg_map map; /* struct named, the first of each name */
+};
+
+static void collect(struct fg_origin *origin, void *context)
+{
+    struct names *names = context;
+    size_t length = strlen(origin->device);
+    struct named *named = calloc(1, sizeof *named);
+    struct named *first = fg_map_get(&names->map, origin->device, length);
+    if (!named || (!first && fg_map_add(&names->map, origin->device, length, named))) {
+        free(named);
+        names->writer->error = -ENOMEM;
         return;
     }
-    struct writer *writer = devices->writer;
-    open_object(writer, origin->device);
+    named->origin = origin;
+    if (first) {
+        named->next = first->next;
+        first->next = named;
+    }
+}
+
+/* Writes the devices of one name, and frees the list of them. */
+static void put_device(void *value, void *context)
+{
+    struct writer *writer = ((struct names *)context)->writer;
+    const struct fg_origin *first = ((struct named *)value)->origin;
+    struct sums sums = { 0 };
+    for (struct named *named = value, *next; named; named = next) {
+        add(named->origin, &sums);
+        next = named->next;
+        free(named);
+    }
+    open_object(writer, first->device);
     key(writer, "port");
     if (!writer->error) {
-        writer->error = fg_json_put_text(writer->out, origin->port, strlen(origin->port));
+        writer->error = fg_json_put_text(writer->out, first->port, strlen(first->port));
     }
-    number(writer, "received", fg_counted(&origin->received));
-    put_reasons(writer, rejected);
-    number(writer, "suppressed", fg_counted(&origin->suppressed));
-    number(writer, "published", fg_counted(&origin->published));
-    number(writer, "acknowledged", fg_counted(&origin->acknowledged));
-    put_losses(writer, lost);
+    number(writer, "received", sums.received);
+    put_reasons(writer, sums.rejected);
+    number(writer, "suppressed", sums.suppressed);
+    number(writer, "published", sums.published);
+    number(writer, "acknowledged", sums.acknowledged);
+    put_losses(writer, sums.lost);
     close_object(writer);
+}
+
+static void put_devices(struct writer *writer, struct fg_port *const *ports, size_t port_count)
+{
+    struct names names = { .writer = writer };
+    fg_map_init(&names.map);
+    for (size_t i = 0; i < port_count; i++) {
+        fg_port_each_device(ports[i], collect, &names);
+    }
+    open_object(writer, "devices");
+    fg_map_each(&names.map, put_device, &names);
+    close_object(writer);
+    fg_map_fini(&names.map);
 }
 
 static void put_ports(struct writer *writer, struct fg_port *const *ports, size_t port_count)
@@ -123,25 +177,19 @@ static void put_ports(struct writer *writer, struct fg_port *const *ports, size_
     open_object(writer, "ports");
     for (size_t i = 0; i < port_count; i++) {
         struct fg_port_stats stats;
+        struct sums sums = { 0 };
         fg_port_get_stats(ports[i], &stats);
-        struct devices devices = { .writer = writer };
-        fg_port_each_device(ports[i], visit, &devices);
+        fg_port_each_device(ports[i], add, &sums);
         open_object(writer, fg_port_name(ports[i]));
         number(writer, "links", stats.links);
-        number(writer, "devices", devices.count);
+        number(writer, "devices", sums.count);
         number(writer, "received", stats.received);
         put_reasons(writer, stats.rejected);
-        number(writer, "suppressed", devices.suppressed);
-        number(writer, "published", devices.published);
-        number(writer, "acknowledged", devices.acknowledged);
-        put_losses(writer, devices.lost);
+        number(writer, "suppressed", sums.suppressed);
+        number(writer, "published", sums.published);
+        number(writer, "acknowledged", sums.acknowledged);
+        put_losses(writer, sums.lost);
         close_object(writer);
-    }
-    close_object(writer);
-    open_object(writer, "devices");
-    for (size_t i = 0; i < port_count; i++) {
-        struct devices devices = { .writer = writer, .write = true };
-        fg_port_each_device(ports[i], visit, &devices);
     }
     close_object(writer);
 }
@@ -177,6 +225,7 @@ int fg_stats_render(struct fg_buffer *json, struct fg_publisher *publisher, stru
     number(&writer, "reconnects", broker.reconnects);
     number(&writer, "disk_bytes", 0);
     put_ports(&writer, ports, port_count);
+    put_devices(&writer, ports, port_count);
     close_object(&writer);
     return writer.error;
 }
