@@ -156,7 +156,7 @@ void daemon_show_log(const struct daemon *daemon)
 /* A file of the daemon's folder in /proc. */
 static char *read_proc(const struct daemon *daemon, const char *name)
 {
-    char path[96];
+    char path[320];
     snprintf(path, sizeof path, "/proc/%d/%s", (int)daemon->pid, name);
     char *text = tempdir_read(path, NULL);
     assert_non_null(text);
