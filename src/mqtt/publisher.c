@@ -54,6 +54,27 @@ void fg_publisher_count_lost(struct fg_publisher *publisher, struct fg_origin *o
 
 static void note_down(struct fg_publisher *publisher, bool was_up, int64_t now_ns);
 
+/* A look-up can last for minutes, and cannot be cancelled. A stop does not wait for it: it leaves the thread
+ * behind, and what the publisher only borrows is gone when the thread comes out. */
+static void enter_connect(struct fg_publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->lock);
+    publisher->connecting = true;
+    pthread_cond_broadcast(&publisher->finished_condition);
+    pthread_mutex_unlock(&publisher->lock);
+}
+
+static void leave_connect(struct fg_publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->lock);
+    publisher->connecting = false;
+    bool abandoned = publisher->abandoned;
+    pthread_mutex_unlock(&publisher->lock);
+    if (abandoned) {
+        pthread_exit(NULL);
+    }
+}
+
 static void try_connect(struct fg_publisher *publisher, int64_t now_ns)
 {
     char host[FG_HOST_MAX + 1];
@@ -63,7 +84,11 @@ static void try_connect(struct fg_publisher *publisher, int64_t now_ns)
     if (fg_mqtt_parse_address(address, host, &port) != 0) {
         snprintf(publisher->session->reason, sizeof publisher->session->reason, "no address");
     } else {
+        fg_session_prepare(publisher->session);
+        enter_connect(publisher);
         fg_session_connect(publisher->session, host, port);
+        leave_connect(publisher);
+        fg_session_begun(publisher->session);
     }
     if (publisher->session->state == FG_SESSION_DOWN) {
         note_down(publisher, false, fg_clock_now_ns());
@@ -360,12 +385,6 @@ static void *run(void *argument)
 {
     struct fg_publisher *publisher = argument;
     for (;;) {
-        pthread_mutex_lock(&publisher->lock);
-        bool abandoned = publisher->abandoned;
-        pthread_mutex_unlock(&publisher->lock);
-        if (abandoned) {
-            return NULL;
-        }
         int64_t now_ns = fg_clock_now_ns();
         if (atomic_load(&publisher->stopping)) {
             enum fg_session_state before = publisher->session->state;

@@ -185,7 +185,7 @@ void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_
     pthread_mutex_unlock(&publisher->lock);
 }
 
-/* The thread is held in a look-up: what it holds can be counted, not looked at. */
+/* The thread is held in a look-up (or reads certificates): what it holds can be counted, not looked at. */
 static uint64_t abandon(struct fg_publisher *publisher)
 {
     publisher->abandoned = true;
@@ -212,6 +212,11 @@ static void wait_finished(struct fg_publisher *publisher, int64_t timeout_ns)
     until.tv_nsec = (long)(at_ns % FG_NS_PER_S);
     while (!publisher->finished &&
            pthread_cond_timedwait(&publisher->finished_condition, &publisher->lock, &until) != ETIMEDOUT) {
+    }
+    /* A thread that is not held anywhere sees by itself that the time is over; on a busy board, a little
+     * later. */
+    while (!publisher->finished && !publisher->connecting) {
+        pthread_cond_wait(&publisher->finished_condition, &publisher->lock);
     }
 }
 
@@ -241,7 +246,7 @@ uint64_t fg_publisher_stop(struct fg_publisher *publisher, int64_t timeout_ns)
     }
     pthread_detach(publisher->thread);
     fg_log(FG_LOG_WARNING,
-           "%llu readings are lost: the look-up of the broker's name did not end before the stop",
+           "%llu readings are lost: the connect to the broker did not come back before the stop",
            (unsigned long long)lost);
     return lost;
 }

@@ -62,8 +62,9 @@ struct fg_publisher {
     int64_t stop_deadline_ns;
     int64_t stop_timeout_ns;
     uint64_t lost_by_stop;
-    bool finished;  /* the thread has nothing more to do */
-    bool abandoned; /* nobody waits for it: it must touch nothing */
+    bool finished;   /* the thread has nothing more to do */
+    bool connecting; /* the thread is where it may be held: in fg_session_connect */
+    bool abandoned;  /* it was, at the end of a stop: it must touch nothing any more */
     atomic_bool stopping;
     atomic_bool connected;
     atomic_uint wants;

@@ -276,7 +276,7 @@ static void set_socket_options(int fd)
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
 
-void fg_session_connect(struct fg_session *session, const char *host, int port)
+void fg_session_prepare(struct fg_session *session)
 {
     session->reason[0] = session->library_error[0] = '\0';
     session->connack = -1;
@@ -290,14 +290,22 @@ void fg_session_connect(struct fg_session *session, const char *host, int port)
     mosquitto_log_callback_set(session->library, on_log);
     /* The bound that counts is the publisher's; the library's own stays out of its way. */
     mosquitto_int_option(session->library, MOSQ_OPT_SEND_MAXIMUM, (int)session->settings->max_inflight);
+}
+
+void fg_session_connect(struct fg_session *session, const char *host, int port)
+{
     errno = 0;
-    int result = mosquitto_connect_async(session->library, host, port, session->keepalive_s);
-    int cause = errno;
+    session->result = mosquitto_connect_async(session->library, host, port, session->keepalive_s);
+    session->cause = errno;
+}
+
+void fg_session_begun(struct fg_session *session)
+{
     int fd = mosquitto_socket(session->library);
     if (fd >= 0) {
         set_socket_options(fd);
     }
-    settle(session, result, cause);
+    settle(session, session->result, session->cause);
 }
 
 int fg_session_fd(const struct fg_session *session)

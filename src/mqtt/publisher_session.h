@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 /*
- * DOWN -> CONNECTING: fg_session_connect.
+ * DOWN -> CONNECTING: fg_session_prepare, before fg_session_connect.
  * CONNECTING -> UP: the broker accepted.
  * CONNECTING, UP -> DOWN: any failure, a refusal, fg_session_drop, or the end of fg_session_disconnect; what
  * happened stands in reason.
@@ -41,7 +41,9 @@ struct fg_session {
     char reason[256];        /* why it is down */
     char library_error[160]; /* what the library logged as an error since the connect */
     int connack;             /* -1: none yet */
-    int farewell;            /* the reason code of the broker's DISCONNECT, or 0 */
+    int result;              /* what the library answered to the connect, and errno then */
+    int cause;
+    int farewell; /* the reason code of the broker's DISCONNECT, or 0 */
     int max_qos;
     size_t max_inflight; /* the smaller of the setting and what the broker takes */
     size_t max_qos2;     /* of these, with QoS 2 */
@@ -61,8 +63,12 @@ int fg_session_new(const struct fg_mqtt_settings *settings, const char *client_i
                    struct fg_session **session);
 void fg_session_free(struct fg_session *session);
 
-/* Begins to connect. Blocks for the look-up of the name. The state says what became of it. */
+/* Begins to connect. The second call blocks for the look-up of the name and for the reading of certificates,
+ * and touches nothing but the session itself: not the settings. After the third the state says what became of
+ * it. */
+void fg_session_prepare(struct fg_session *session);
 void fg_session_connect(struct fg_session *session, const char *host, int port);
+void fg_session_begun(struct fg_session *session);
 
 /* The descriptor and the events to poll for, while it is not down. */
 int fg_session_fd(const struct fg_session *session);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <mosquitto.h>
 #include <openssl/ssl.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const versions[] = { "tlsv1.2", "tlsv1.3" };
@@ -46,9 +47,16 @@ int fg_tls_read(const struct fg_tls_settings *settings, struct fg_tls_secrets *s
     if (!error && set(settings->psk_file)) {
         error = fg_secret_read("tls.psk_file", settings->psk_file, &secrets->psk);
     }
-    if (!error && secrets->psk && strspn(secrets->psk, "0123456789abcdefABCDEF") != strlen(secrets->psk)) {
-        fg_log(FG_LOG_ERROR, "mqtt.tls.psk_file: %s: is not hexadecimal", settings->psk_file);
-        error = -EINVAL;
+    if (!error && secrets->psk) {
+        size_t digits = strspn(secrets->psk, "0123456789abcdefABCDEF");
+        secrets->psk_identity = strdup(settings->psk_identity);
+        if (secrets->psk[digits] != '\0' || digits % 2 != 0 || digits / 2 > PSK_MAX_PSK_LEN) {
+            fg_log(FG_LOG_ERROR, "mqtt.tls.psk_file: %s: is no key of 1..%d bytes in hexadecimal",
+                   settings->psk_file, PSK_MAX_PSK_LEN);
+            error = -EINVAL;
+        } else if (!secrets->psk_identity) {
+            error = -ENOMEM;
+        }
     }
     return error;
 }
@@ -57,22 +65,81 @@ void fg_tls_secrets_fini(struct fg_tls_secrets *secrets)
 {
     fg_secret_free(secrets->key_password);
     fg_secret_free(secrets->psk);
+    free(secrets->psk_identity);
     *secrets = (struct fg_tls_secrets){ 0 };
 }
 
-/* A handle without any of CA file, CA path, system store or key would connect in the clear, so one is always
- * set. */
-static int set_trust(const struct fg_tls_settings *settings, const struct fg_tls_secrets *secrets,
-                     struct mosquitto *library, int (*key_password)(char *, int, int, void *))
+static int nibble(char digit)
 {
-    if (secrets->psk) {
-        /* Suites that show a certificate besides are left out: it could not be told from a stranger's. */
-        return mosquitto_tls_psk_set(library, secrets->psk, settings->psk_identity, "kPSK:kECDHEPSK:kDHEPSK");
+    return digit <= '9' ? digit - '0' : (digit | 0x20) - 'a' + 10;
+}
+
+/* OpenSSL asks for identity and key; the secrets stand in the context's data. */
+static unsigned int on_psk(SSL *ssl, const char *hint, char *identity, unsigned int max_identity,
+                           unsigned char *psk, unsigned int max_psk)
+{
+    const struct fg_tls_secrets *secrets = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    (void)hint;
+    size_t bytes = strlen(secrets->psk) / 2;
+    if (strlen(secrets->psk_identity) >= max_identity || bytes > max_psk) {
+        return 0;
     }
+    memcpy(identity, secrets->psk_identity, strlen(secrets->psk_identity) + 1);
+    for (size_t i = 0; i < bytes; i++) {
+        psk[i] = (unsigned char)(nibble(secrets->psk[2 * i]) << 4 | nibble(secrets->psk[2 * i + 1]));
+    }
+    return (unsigned int)bytes;
+}
+
+static bool set_up_psk(SSL_CTX *context, const struct fg_tls_settings *settings,
+                       struct fg_tls_secrets *secrets)
+{
+    unsigned char alpn[256];
+    size_t length = strlen(settings->alpn);
+    alpn[0] = (unsigned char)length;
+    memcpy(alpn + 1, settings->alpn, length + 1);
+    SSL_CTX_set_app_data(context, secrets);
+    SSL_CTX_set_psk_client_callback(context, on_psk);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+    return SSL_CTX_set_min_proto_version(context,
+                                         settings->min_version == 1 ? TLS1_3_VERSION : TLS1_2_VERSION) &&
+           SSL_CTX_set_cipher_list(context, "kPSK:kECDHEPSK:kDHEPSK") &&
+           (length == 0 || SSL_CTX_set_alpn_protos(context, alpn, (unsigned int)length + 1) == 0);
+}
+
+/*
+ * libmosquitto's own way with a pre-shared key verifies nothing: a stranger that shows any certificate
+ * instead of knowing the key is talked to, password and all. So the context is made here, with nobody
+ * trusted: a certificate fails the handshake, and only the key is left.
+ */
+static int set_psk(const struct fg_tls_settings *settings, struct fg_tls_secrets *secrets,
+                   struct mosquitto *library)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    if (!context) {
+        return MOSQ_ERR_NOMEM;
+    }
+    int result = set_up_psk(context, settings, secrets) ? MOSQ_ERR_SUCCESS : MOSQ_ERR_TLS;
+    if (!result) {
+        result = mosquitto_int_option(library, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0);
+    }
+    if (!result) {
+        result = mosquitto_void_option(library, MOSQ_OPT_SSL_CTX, context);
+    }
+    SSL_CTX_free(context); /* the library has a reference */
+    return result;
+}
+
+/* A handle without any of CA file, CA path and system store would connect in the clear, so one is always set.
+ */
+static int set_trust(const struct fg_tls_settings *settings, struct mosquitto *library,
+                     int (*key_password)(char *, int, int, void *))
+{
     const char *ca_file = set(settings->ca_file);
     const char *ca_path = set(settings->ca_path);
-    int result = MOSQ_ERR_SUCCESS;
-    if (!ca_file && !ca_path) {
+    int result = mosquitto_tls_opts_set(library, VERIFY_PEER, versions[settings->min_version == 1], NULL);
+    if (!result && !ca_file && !ca_path) {
         /* mosquitto_tls_set insists on one of the two; the folder is the one that the system's store is. */
         ca_path = "/etc/ssl/certs";
         result = mosquitto_int_option(library, MOSQ_OPT_TLS_USE_OS_CERTS, 1);
@@ -80,25 +147,21 @@ static int set_trust(const struct fg_tls_settings *settings, const struct fg_tls
             return MOSQ_ERR_TLS;
         }
     }
-    return result ? result
-                  : mosquitto_tls_set(library, ca_file, ca_path, set(settings->cert_file),
-                                      set(settings->key_file), key_password);
-}
-
-int fg_tls_configure(const struct fg_tls_settings *settings, const struct fg_tls_secrets *secrets,
-                     struct mosquitto *library, int (*key_password)(char *, int, int, void *))
-{
-    /* The versions first: they would take back the suites of a pre-shared key. */
-    int result = mosquitto_tls_opts_set(library, VERIFY_PEER, versions[settings->min_version == 1], NULL);
     if (!result) {
-        result = set_trust(settings, secrets, library, key_password);
+        result = mosquitto_tls_set(library, ca_file, ca_path, set(settings->cert_file),
+                                   set(settings->key_file), key_password);
     }
     if (!result && set(settings->alpn)) {
         result = mosquitto_string_option(library, MOSQ_OPT_TLS_ALPN, settings->alpn);
     }
-    if (!result) {
-        result = mosquitto_tls_insecure_set(library, settings->insecure);
-    }
+    return result ? result : mosquitto_tls_insecure_set(library, settings->insecure);
+}
+
+int fg_tls_configure(const struct fg_tls_settings *settings, struct fg_tls_secrets *secrets,
+                     struct mosquitto *library, int (*key_password)(char *, int, int, void *))
+{
+    int result =
+        secrets->psk ? set_psk(settings, secrets, library) : set_trust(settings, library, key_password);
     if (result) {
         fg_log(FG_LOG_ERROR, "mqtt.tls: cannot be set up: %s", mosquitto_strerror(result));
         return result == MOSQ_ERR_NOMEM ? -ENOMEM : -EINVAL;
