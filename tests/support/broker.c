@@ -67,14 +67,18 @@ bool test_wait(bool (*check)(void *context), void *context, int timeout_ms)
 
 static bool listens(void *context)
 {
-    const struct test_broker *broker = context;
+    struct test_broker *broker = context;
     struct sockaddr_in address = loopback(broker->port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool connected = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
     if (fd >= 0) {
         close(fd);
     }
-    return connected;
+    /* Another process may have taken the port meanwhile; then the broker has ended. */
+    if (broker->pid > 0 && waitpid(broker->pid, NULL, WNOHANG) != 0) {
+        broker->pid = 0;
+    }
+    return connected && broker->pid > 0;
 }
 
 void test_broker_prepare(struct test_broker *broker)
