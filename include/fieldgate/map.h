@@ -1,6 +1,6 @@
 /*
- * A hash map from byte strings to pointers. Keys are borrowed: they stand in what the value points to and live as
- * long. Not thread-safe.
+ * A hash map from byte strings to pointers. Keys are borrowed: they stand in what the value points to and
+ * live as long. Not thread-safe.
  */
 #ifndef FIELDGATE_MAP_H
 #define FIELDGATE_MAP_H

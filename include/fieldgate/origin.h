@@ -1,6 +1,6 @@
 /*
- * Who a message comes from: the names and the counters of one device, shared between the device and its messages on
- * their way to the broker. Reference counted; any thread; nothing blocks.
+ * Who a message comes from: the names and the counters of one device, shared between the device and its
+ * messages on their way to the broker. Reference counted; any thread; nothing blocks.
  */
 #ifndef FIELDGATE_ORIGIN_H
 #define FIELDGATE_ORIGIN_H
@@ -22,19 +22,19 @@ struct fg_hole {
 
 struct fg_origin {
     atomic_uint references;
-    atomic_ullong received;                   /* frames taken as this device's */
-    atomic_ullong rejected[FG_REASON_COUNT];  /* frames of this device that were rejected */
-    atomic_ullong suppressed;                 /* readings held back by the report policy */
-    atomic_ullong published;                  /* messages handed to the broker connection */
-    atomic_ullong acknowledged;               /* of those, acknowledged (QoS 0: written) */
-    atomic_ullong lost[FG_LOSS_COUNT];        /* messages lost */
+    atomic_ullong received;                  /* frames taken as this device's */
+    atomic_ullong rejected[FG_REASON_COUNT]; /* frames of this device that were rejected */
+    atomic_ullong suppressed;                /* readings held back by the report policy */
+    atomic_ullong published;                 /* messages handed to the broker connection */
+    atomic_ullong acknowledged;              /* of those, acknowledged (QoS 0: written) */
+    atomic_ullong lost[FG_LOSS_COUNT];       /* messages lost */
     /* The publisher's, under its lock: */
-    struct fg_origin *next_known;       /* list of origins with an availability */
-    struct fg_origin *next_hole;        /* list of origins with holes to tell */
+    struct fg_origin *next_known; /* list of origins with an availability */
+    struct fg_origin *next_hole;  /* list of origins with holes to tell */
     bool has_hole;
     bool known;
     bool online;
-    bool announced;                     /* the broker has been given the present availability */
+    bool announced; /* the broker has been given the present availability */
     struct fg_hole holes[FG_LOSS_COUNT];
     /* Fixed: */
     const char *port;   /* both stand behind the struct */

@@ -1,14 +1,15 @@
 /*
- * The publisher: the only owner of the MQTT connection. It has a thread of its own, so that look-up, connect, TLS
- * handshake and a slow broker never stall a device; the bounded outbox between the workers and that thread is the
- * only coupling.
+ * The publisher: the only owner of the MQTT connection. It has a thread of its own, so that look-up, connect,
+ * TLS handshake and a slow broker never stall a device; the bounded outbox between the workers and that
+ * thread is the only coupling.
  *
- * A message handed over is published and forgotten at its acknowledgement (QoS 0: when written; QoS 1: PUBACK; QoS 2:
- * PUBCOMP), or counted as lost and told on {base}/loss. Messages of one origin keep their order.
+ * A message handed over is published and forgotten at its acknowledgement (QoS 0: when written; QoS 1:
+ * PUBACK; QoS 2: PUBCOMP), or counted as lost and told on {base}/loss. Messages of one origin keep their
+ * order.
  *
- * On each connect the publisher announces: {base}/status "online" (retained, QoS 1; its Will is "offline"), the
- * availability of every origin that has one ({base}/{device}/status, retained, QoS 1), and then the messages, oldest
- * first.
+ * On each connect the publisher announces: {base}/status "online" (retained, QoS 1; its Will is "offline"),
+ * the availability of every origin that has one ({base}/{device}/status, retained, QoS 1), and then the
+ * messages, oldest first.
  */
 #ifndef FIELDGATE_PUBLISHER_H
 #define FIELDGATE_PUBLISHER_H
@@ -39,7 +40,7 @@ struct fg_mqtt_settings {
     int64_t max_inflight;
     int64_t linger_ns;
     int64_t reconnect_min_ns, reconnect_max_ns;
-    char *base_topic; /* may hold {gateway} */
+    char *base_topic;            /* may hold {gateway} */
     struct fg_tls_settings *tls; /* NULL: no TLS */
 };
 
@@ -57,36 +58,39 @@ struct fg_publisher_options {
     const struct fg_mqtt_settings *settings; /* borrowed for the publisher's life */
     const char *gateway;                     /* the gateway's id; copied */
     int64_t queue_bytes;                     /* bound of the outbox */
-    /* Called on the publisher's thread, without locks held, when there is room again after an offer was refused. */
+    /* Called on the publisher's thread, without locks held, when there is room again after an offer was
+     * refused. */
     void (*room)(void *context);
     void *context;
 };
 
-/* Reads the password and key files. Returns 0; or a negative errno, the reason being logged. Starts no thread. */
+/* Reads the password and key files. Returns 0; or a negative errno, the reason being logged. Starts no
+ * thread. */
 int fg_publisher_new(const struct fg_publisher_options *options, struct fg_publisher **publisher);
 
 /* Starts the thread, which connects for as long as it takes. Returns 0 or a negative errno. */
 int fg_publisher_start(struct fg_publisher *publisher);
 
 /*
- * Takes a chain of messages, whole or not at all. Returns 0: the publisher owns them. -ENOBUFS: no room now, the
- * caller keeps them, and room() will be called. -EMSGSIZE: more than the whole queue can hold; the caller keeps them.
- * -ESHUTDOWN: stopping. Any thread; never blocks for the broker.
+ * Takes a chain of messages, whole or not at all. Returns 0: the publisher owns them. -ENOBUFS: no room now,
+ * the caller keeps them, and room() will be called. -EMSGSIZE: more than the whole queue can hold; the caller
+ * keeps them. -ESHUTDOWN: stopping. Any thread; never blocks for the broker.
  */
 int fg_publisher_offer(struct fg_publisher *publisher, struct fg_message *first);
 
 /* Whether an offer was refused and room has not come back since: readers of streams wait. Any thread. */
 bool fg_publisher_full(const struct fg_publisher *publisher);
 
-/* Counts readings of origin as lost and tells it on {base}/loss when the broker is there, merged into one range per
- * origin and reason while it is not. wall_ms is the time of the reading. Any thread. */
-void fg_publisher_lose(struct fg_publisher *publisher, struct fg_origin *origin, enum fg_loss reason, int64_t wall_ms,
-                       uint64_t count);
+/* Counts readings of origin as lost and tells it on {base}/loss when the broker is there, merged into one
+ * range per origin and reason while it is not. wall_ms is the time of the reading. Any thread. */
+void fg_publisher_lose(struct fg_publisher *publisher, struct fg_origin *origin, enum fg_loss reason,
+                       int64_t wall_ms, uint64_t count);
 
 /* The availability of a device; told when it changes, and again on each connect. Any thread. */
 void fg_publisher_set_available(struct fg_publisher *publisher, struct fg_origin *origin, bool online);
 
-/* Publishes the statistics on {base}/stats, QoS 0, if the broker is there; the latest only. Copies. Any thread. */
+/* Publishes the statistics on {base}/stats, QoS 0, if the broker is there; the latest only. Copies. Any
+ * thread. */
 void fg_publisher_tell_stats(struct fg_publisher *publisher, const char *json, size_t size);
 
 struct fg_publisher_stats {
@@ -102,14 +106,14 @@ void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_
 
 /*
  * Stops: refuses offers, delivers what waits until timeout_ns have passed, counts and logs the rest as lost
- * (shutdown), publishes "offline" for devices and gateway, disconnects, joins the thread. A thread that is held in a
- * name look-up past the timeout is left behind, never waited for. Returns the number of readings lost by the stop.
- * Blocks, at most some 100 ms past timeout_ns.
+ * (shutdown), publishes "offline" for devices and gateway, disconnects, joins the thread. A thread that is
+ * held in a name look-up past the timeout is left behind, never waited for. Returns the number of readings
+ * lost by the stop. Blocks, at most some 100 ms past timeout_ns.
  */
 uint64_t fg_publisher_stop(struct fg_publisher *publisher, int64_t timeout_ns);
 
-/* Only after fg_publisher_stop, or when it was never started. A publisher whose thread was left behind is leaked on
- * purpose. */
+/* Only after fg_publisher_stop, or when it was never started. A publisher whose thread was left behind is
+ * leaked on purpose. */
 void fg_publisher_free(struct fg_publisher *publisher);
 
 #endif

@@ -1,29 +1,29 @@
 /*
- * Why input was rejected. Every rejection is counted under one of these, by port and by device, and its name stands
- * in the statistics. A new one is a line here.
+ * Why input was rejected. Every rejection is counted under one of these, by port and by device, and its name
+ * stands in the statistics. A new one is a line here.
  */
 #ifndef FIELDGATE_REASON_H
 #define FIELDGATE_REASON_H
 
 #define FG_REASONS(X)                                                                                        \
-    X(OVERSIZED, "oversized")             /* frame longer than max_bytes, or more text than a record holds */ \
-    X(INCOMPLETE, "incomplete")           /* the link went down, or the datagram ended, inside a frame */     \
-    X(BAD_LENGTH, "bad-length")           /* a length field that cannot be */                                 \
-    X(BAD_ESCAPE, "bad-escape")           /* SLIP or COBS code that cannot be */                              \
-    X(NOISE, "noise")                     /* bytes outside any frame */                                       \
-    X(CHECKSUM, "checksum")               /* checksum missing or wrong */                                     \
-    X(MALFORMED, "malformed")             /* the decoder could not read it */                                 \
-    X(ENCODING, "encoding")               /* text that is not UTF-8 */                                        \
-    X(TOO_DEEP, "too-deep")               /* nested deeper than allowed */                                    \
-    X(TOO_MANY_FIELDS, "too-many-fields") /* more fields than a record holds */                               \
-    X(EMPTY, "empty")                     /* no fields, or a datagram without bytes */                        \
-    X(TRUNCATED, "truncated")             /* datagram longer than the buffer */                               \
-    X(NO_IDENTITY, "no-identity")         /* the field that names the device is missing */                    \
-    X(UNKNOWN_DEVICE, "unknown-device")   /* not listed, and allow_unknown is off */                          \
-    X(MAX_DEVICES, "max-devices")         /* max_devices is reached */                                        \
-    X(NOT_ALLOWED, "not-allowed")         /* peer outside the allowed networks */                             \
-    X(MAX_CONNECTIONS, "max-connections") /* max_connections is reached */                                    \
-    X(BAD_TIME, "bad-time")               /* time_key without a readable time; the reading is kept */         \
+    X(OVERSIZED, "oversized")   /* frame longer than max_bytes, or more text than a record holds */          \
+    X(INCOMPLETE, "incomplete") /* the link went down, or the datagram ended, inside a frame */              \
+    X(BAD_LENGTH, "bad-length") /* a length field that cannot be */                                          \
+    X(BAD_ESCAPE, "bad-escape") /* SLIP or COBS code that cannot be */                                       \
+    X(NOISE, "noise")           /* bytes outside any frame */                                                \
+    X(CHECKSUM, "checksum")     /* checksum missing or wrong */                                              \
+    X(MALFORMED, "malformed")   /* the decoder could not read it */                                          \
+    X(ENCODING, "encoding")     /* text that is not UTF-8 */                                                 \
+    X(TOO_DEEP, "too-deep")     /* nested deeper than allowed */                                             \
+    X(TOO_MANY_FIELDS, "too-many-fields") /* more fields than a record holds */                              \
+    X(EMPTY, "empty")                     /* no fields, or a datagram without bytes */                       \
+    X(TRUNCATED, "truncated")             /* datagram longer than the buffer */                              \
+    X(NO_IDENTITY, "no-identity")         /* the field that names the device is missing */                   \
+    X(UNKNOWN_DEVICE, "unknown-device")   /* not listed, and allow_unknown is off */                         \
+    X(MAX_DEVICES, "max-devices")         /* max_devices is reached */                                       \
+    X(NOT_ALLOWED, "not-allowed")         /* peer outside the allowed networks */                            \
+    X(MAX_CONNECTIONS, "max-connections") /* max_connections is reached */                                   \
+    X(BAD_TIME, "bad-time")               /* time_key without a readable time; the reading is kept */        \
     X(OVERRUN, "overrun")                 /* the driver said that it lost bytes */
 
 enum fg_reason {
@@ -38,11 +38,11 @@ enum fg_reason {
 const char *fg_reason_name(enum fg_reason reason);
 
 /* Why an accepted reading was lost: told on {base}/loss. */
-#define FG_LOSSES(X)                                                                                  \
-    X(QUEUE_FULL, "queue-full") /* the outbox was full and the device could not be made to wait */     \
-    X(TOO_LARGE, "too-large")   /* larger than the whole queue, or than the broker takes */            \
-    X(REFUSED, "refused")       /* the broker or the client library refused the message for good */    \
-    X(SHUTDOWN, "shutdown")     /* still waiting when the daemon had to stop */                        \
+#define FG_LOSSES(X)                                                                                         \
+    X(QUEUE_FULL, "queue-full") /* the outbox was full and the device could not be made to wait */           \
+    X(TOO_LARGE, "too-large")   /* larger than the whole queue, or than the broker takes */                  \
+    X(REFUSED, "refused")       /* the broker or the client library refused the message for good */          \
+    X(SHUTDOWN, "shutdown")     /* still waiting when the daemon had to stop */                              \
     X(NO_MEMORY, "no-memory")   /* no memory for the message */
 
 enum fg_loss {

@@ -44,8 +44,8 @@ struct fg_field {
 #define FG_RECORD_TEXT_BYTES 16384
 
 /*
- * The fields of one frame, with room for the names and texts that do not stand in the frame itself. Some 26 kB:
- * it lives on a worker's stack or in its scratch, and is used again for the next frame.
+ * The fields of one frame, with room for the names and texts that do not stand in the frame itself. Some 26
+ * kB: it lives on a worker's stack or in its scratch, and is used again for the next frame.
  */
 struct fg_record {
     size_t count;
@@ -59,8 +59,9 @@ void fg_record_reset(struct fg_record *record);
 /* Copies length bytes into the record's own room. Returns where they stand, or NULL when there is no room. */
 const char *fg_record_keep(struct fg_record *record, const void *bytes, size_t length);
 
-/* Adds a field; name and text must live as long as the record is used. Returns 0, -ENOSPC when full, -EINVAL for a
- * name that is empty or longer than FG_NAME_MAX. A name that is there already is replaced (the last one wins). */
+/* Adds a field; name and text must live as long as the record is used. Returns 0, -ENOSPC when full, -EINVAL
+ * for a name that is empty or longer than FG_NAME_MAX. A name that is there already is replaced (the last one
+ * wins). */
 int fg_record_add(struct fg_record *record, const char *name, size_t name_length, struct fg_value value);
 
 /* The field of that name, or NULL. */
@@ -82,8 +83,8 @@ bool fg_value_equal(const struct fg_value *a, const struct fg_value *b);
 bool fg_value_number(const struct fg_value *value, double *number);
 
 /*
- * What a worker hands over: the points of one device taken at one time. Everything it points to is borrowed for
- * the call.
+ * What a worker hands over: the points of one device taken at one time. Everything it points to is borrowed
+ * for the call.
  */
 struct fg_reading {
     int64_t taken_ns; /* fg_clock_now_ns when the frame's last byte came */

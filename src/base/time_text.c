@@ -180,7 +180,7 @@ static bool number_to_ms(const struct fg_value *value, int64_t *wall_ms)
 
 int fg_time_parse(const struct fg_value *value, int64_t *wall_ms)
 {
-    int64_t ms;
+    int64_t ms = 0;
     struct fg_value number = *value;
     bool read;
     if (value->kind == FG_VALUE_TEXT && !fg_number_parse(value->text.bytes, value->text.length, &number)) {

@@ -2,6 +2,7 @@
 #include "fieldgate/decoder.h"
 #include "fieldgate/framing.h"
 #include "fieldgate/port.h"
+#include "fieldgate/topic.h"
 #include "fieldgate/transport.h"
 
 #include <stdio.h>
@@ -86,6 +87,14 @@ static const struct fg_schema point_schema = {
     .settings = point_settings,
 };
 
+static void check_topic(struct fg_check *check, const char *key, const void *field)
+{
+    char why[160];
+    if (fg_topic_check(*(char *const *)field, why, sizeof why)) {
+        fg_check_problem(check, key, "%s", why);
+    }
+}
+
 static const char *const payload_choices[] = { "auto", "json", "raw", "points", NULL };
 
 static const struct fg_setting defaults_settings[] = {
@@ -107,6 +116,7 @@ static const struct fg_setting defaults_settings[] = {
       .fallback = "{base}/{device}/state",
       .minimum = 1,
       .maximum = 1024,
+      .check = check_topic,
       .help = "Where readings are published. May hold {base}, {gateway}, {port}, {device}, {point} and "
               "{key:NAME} for "
               "a decoded field." },

@@ -2,7 +2,6 @@
 
 #include "fieldgate/clock.h"
 #include "fieldgate/log.h"
-#include "fieldgate/message.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -116,15 +115,8 @@ _Static_assert(offsetof(struct fg_mqtt_settings, max_inflight) - offsetof(struct
                    offsetof(struct fg_device_defaults, topic) - offsetof(struct fg_device_defaults, qos),
                "qos and retain stand alike in both");
 
-static void check_topic(struct fg_check *check, const char *path, const struct fg_device_defaults *device)
-{
-    char why[160];
-    if (fg_topic_check(device->topic, why, sizeof why)) {
-        fg_check_problem(check, path, "%s", why);
-    }
-}
-
-static void check_all(struct fg_check *check, const void *settings)
+/* Ports are told apart by their names. */
+static void check_names(struct fg_check *check, const void *settings)
 {
     const struct fg_settings *all = settings;
     const struct fg_port_settings *ports = all->ports.items;
@@ -138,15 +130,6 @@ static void check_all(struct fg_check *check, const void *settings)
                 break;
             }
         }
-        snprintf(path, sizeof path, "ports[%zu].topic", i);
-        check_topic(check, path, &ports[i].defaults);
-        const struct fg_device_settings *devices = ports[i].devices.items;
-        for (size_t j = 0; j < ports[i].devices.count; j++) {
-            if (devices[j].defaults.topic != ports[i].defaults.topic) {
-                snprintf(path, sizeof path, "ports[%zu].devices[%zu].topic", i, j);
-                check_topic(check, path, &devices[j].defaults);
-            }
-        }
     }
 }
 
@@ -157,5 +140,5 @@ const struct fg_schema fg_settings_schema = {
             "\"10min\", \"6h\", \"7d\"), and so are sizes (\"64KiB\", \"16MiB\").",
     .size = sizeof(struct fg_settings),
     .settings = all_settings,
-    .check = check_all,
+    .check = check_names,
 };

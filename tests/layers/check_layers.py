@@ -29,12 +29,12 @@ BELOW = {
 
 # Layer -> its headers in include/fieldgate.
 PUBLIC = {
-    "base": "clock buffer value text reason origin log map setting",
+    "base": "clock buffer value text reason origin log map setting topic",
     "event": "event_model loop timer pool strand",
     "protocol": "framing decoder modbus",
     "config": "config",
     "transport": "transport link address resolver",
-    "mqtt": "message publisher topic payload outbox spool command",
+    "mqtt": "message publisher payload outbox spool command",
     "device": "port device report",
     "gateway": "gateway",
 }

@@ -1,4 +1,4 @@
-#include "fieldgate/message.h"
+#include "fieldgate/topic.h"
 
 #include <errno.h>
 #include <setjmp.h>
