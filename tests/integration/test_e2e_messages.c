@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -279,6 +280,45 @@ static void min_interval_lets_the_next_pass_when_it_is_over(struct e2e *e2e)
     close(fd);
 }
 
+static void a_point_has_a_policy_of_its_own(struct e2e *e2e)
+{
+    unsigned port = client_free_port();
+    e2e_start(e2e,
+              E2E_TCP("in") E2E_JSON
+              "payload = \"points\"; report: { on_change = true; }; points = ( { name = \"t\"; "
+              "report: { deadband = 1.0; }; } ); }",
+              port);
+    int fd = client_tcp(port);
+    client_print(fd,
+                 "{\"t\":20.0,\"n\":1}\n{\"t\":20.5,\"n\":1}\n{\"t\":20.9,\"n\":2}\n{\"t\":21.5,\"n\":2}\n"
+                 "{\"t\":21.5,\"n\":3}\n");
+    e2e_expect(e2e, "in/n", "1");
+    e2e_expect(e2e, "in/n", "2");
+    e2e_expect(e2e, "in/n", "3");
+    e2e_expect_no_more(e2e, "in/n");
+    assert_float_equal(strtof(e2e_next(e2e, "in/t")->payload, NULL), 20.0F, 0.0F);
+    assert_float_equal(strtof(e2e_next(e2e, "in/t")->payload, NULL), 21.5F, 0.0F);
+    e2e_expect_no_more(e2e, "in/t");
+    close(fd);
+}
+
+static void order_is_kept_with_one_in_flight_and_with_linger(struct e2e *e2e)
+{
+    unsigned port = client_free_port();
+    e2e->mqtt_more = "max_inflight = 1; linger = \"20ms\";";
+    e2e_start(e2e, E2E_TCP("in") E2E_RAW "}", port);
+    int fd = client_tcp(port);
+    for (unsigned i = 0; i < 200; i++) {
+        client_print(fd, "%u\n", i);
+    }
+    for (unsigned i = 0; i < 200; i++) {
+        char payload[16];
+        snprintf(payload, sizeof payload, "%u", i);
+        e2e_expect(e2e, "in/state", payload);
+    }
+    close(fd);
+}
+
 static void qos_and_retain_are_the_devices_own(struct e2e *e2e)
 {
     unsigned port = client_free_port();
@@ -331,6 +371,8 @@ int main(void)
         E2E_TEST(report_policy_holds_back_what_does_not_matter),
         E2E_TEST(max_interval_reports_what_did_not_change),
         E2E_TEST(min_interval_lets_the_next_pass_when_it_is_over),
+        E2E_TEST(a_point_has_a_policy_of_its_own),
+        E2E_TEST(order_is_kept_with_one_in_flight_and_with_linger),
         E2E_TEST(qos_and_retain_are_the_devices_own),
         E2E_TEST(mqtt_311_carries_readings_as_well),
     };

@@ -165,24 +165,6 @@ static void serial_bytes_past_the_queue_are_told_on_the_loss_topic(struct e2e *e
     e2e_wait_loss(e2e, "in", "queue-full", lost);
 }
 
-/* Whether the load has stood still for a while without having sent everything. */
-struct stall {
-    const struct load *load;
-    unsigned sent;
-    int64_t since_ms;
-};
-
-static bool stands_still(void *context)
-{
-    struct stall *stall = context;
-    unsigned sent = atomic_load(&stall->load->sent);
-    if (sent != stall->sent || sent == 0) {
-        stall->sent = sent;
-        stall->since_ms = wait_now_ms();
-    }
-    return wait_now_ms() - stall->since_ms >= 300;
-}
-
 static void connections_wait_while_the_queue_is_full(struct e2e *e2e)
 {
     struct arrivals arrivals = { 0 };
@@ -196,12 +178,9 @@ static void connections_wait_while_the_queue_is_full(struct e2e *e2e)
         .port = port, .connections = CONNECTIONS, .lines = lines, .send_buffer = 65536, .line = load_line_60
     };
     load_start(&e2e->load);
-    struct stall stall = { .load = &e2e->load, .since_ms = wait_now_ms() };
-    assert_true(wait_until(stands_still, &stall, 10000));
-    assert_in_range(stall.sent, 1, lines * CONNECTIONS - 1);
+    assert_in_range(load_wait_stalled(&e2e->load), 1, lines * CONNECTIONS - 1);
     uint64_t cpu_ms = daemon_cpu_ms(&e2e->daemon);
-    stall.since_ms = wait_now_ms();
-    assert_true(wait_until(stands_still, &stall, 10000));
+    load_wait_stalled(&e2e->load);
     assert_in_range(daemon_cpu_ms(&e2e->daemon) - cpu_ms, 0, 150); /* waiting does not spin */
     daemon_memory(&e2e->daemon, &rss, &pss);
     if (!wait_is_slowed()) {

@@ -91,6 +91,26 @@ static void stop_with_a_silent_broker_ends_within_shutdown_timeout(struct e2e *e
     e2e_broker_thaw(&e2e->broker);
 }
 
+static void stop_with_waiting_connections_ends_within_shutdown_timeout(struct e2e *e2e)
+{
+    unsigned port = client_free_port();
+    e2e->shutdown_timeout = "500ms";
+    e2e->queue_bytes = "64KiB";
+    e2e_start(e2e, E2E_TCP("in") E2E_LOAD "}", port);
+    e2e_broker_freeze(&e2e->broker);
+    e2e->load =
+        (struct load){ .port = port, .connections = CONNECTIONS, .lines = 1000000, .line = load_line_60 };
+    load_start(&e2e->load);
+    load_wait_stalled(&e2e->load);
+    int64_t began_ms = wait_now_ms();
+    daemon_signal(&e2e->daemon, SIGTERM);
+    assert_int_equal(daemon_wait_exit(&e2e->daemon, 5000), 0);
+    if (!wait_is_slowed()) {
+        assert_in_range(wait_now_ms() - began_ms, 0, 1000);
+    }
+    e2e_broker_thaw(&e2e->broker);
+}
+
 static void second_signal_ends_at_once(struct e2e *e2e)
 {
     unsigned port = client_free_port();
@@ -186,6 +206,7 @@ int main(void)
         E2E_TEST(stop_publishes_what_is_queued),
         E2E_TEST(stop_without_a_broker_ends_within_shutdown_timeout),
         E2E_TEST(stop_with_a_silent_broker_ends_within_shutdown_timeout),
+        E2E_TEST(stop_with_waiting_connections_ends_within_shutdown_timeout),
         E2E_TEST(second_signal_ends_at_once),
         E2E_TEST(nothing_is_there_and_it_starts_and_stops),
         E2E_TEST(devices_that_come_later_are_served),

@@ -162,6 +162,25 @@ int load_join(struct load *load)
     return load->error;
 }
 
+unsigned load_wait_stalled(const struct load *load)
+{
+    int64_t deadline = wait_deadline(10000);
+    int64_t since_ms = wait_now_ms();
+    unsigned sent = 0;
+    while (sent == 0 || wait_now_ms() - since_ms < 300) {
+        unsigned now = atomic_load(&load->sent);
+        if (now != sent) {
+            sent = now;
+            since_ms = wait_now_ms();
+        }
+        if (wait_over(deadline)) {
+            fail_msg("%u lines are sent and it goes on", sent);
+        }
+        wait_nap();
+    }
+    return sent;
+}
+
 void load_stop(struct load *load)
 {
     atomic_store(&load->stop, true);

@@ -40,6 +40,10 @@ void load_start(struct load *load);
 /* Waits until all is sent, closes the connections. Returns 0 or the error. */
 int load_join(struct load *load);
 
+/* Waits until the other side has taken nothing for a while. Returns the lines sent by then; fails the test
+ * when they flow on. */
+unsigned load_wait_stalled(const struct load *load);
+
 /* Ends early; load_join follows. */
 void load_stop(struct load *load);
 
