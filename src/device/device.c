@@ -178,6 +178,37 @@ static void expired(struct fg_timer *timer)
     pthread_mutex_unlock(&device->lock);
 }
 
+/* Under the device's lock: something was heard of the device. */
+static void come_online(struct fg_device *device, int64_t now_ns)
+{
+    device->seen_ns = now_ns;
+    if (device->online) {
+        return;
+    }
+    fg_log_port(FG_LOG_INFO, device->port->settings->name, device->source->origin->device, "online");
+    set_available(device, true);
+    if (device->settings->stale_after_ns > 0) {
+        ask_for_timer(device);
+    }
+}
+
+void fg_device_own_link_up(struct fg_device *device)
+{
+    pthread_mutex_lock(&device->lock);
+    device->links++;
+    come_online(device, fg_clock_now_ns());
+    pthread_mutex_unlock(&device->lock);
+}
+
+void fg_device_own_link_down(struct fg_device *device)
+{
+    pthread_mutex_lock(&device->lock);
+    if (--device->links == 0) {
+        set_available(device, false);
+    }
+    pthread_mutex_unlock(&device->lock);
+}
+
 int fg_device_take(struct fg_device *device, const struct fg_reading *reading, const void *link)
 {
     pthread_mutex_lock(&device->lock);
@@ -186,14 +217,9 @@ int fg_device_take(struct fg_device *device, const struct fg_reading *reading, c
     if (error != -ENOBUFS) {
         error = 0;
         fg_count(&device->source->origin->received, 1);
-        device->seen_ns = reading->taken_ns;
         device->link = link;
-        bool new_online = !device->online;
-        if (new_online) {
-            fg_log_port(FG_LOG_INFO, device->port->settings->name, device->source->origin->device, "online");
-            set_available(device, true);
-        }
-        if ((new_online && device->settings->stale_after_ns > 0) || (device->held && !had_held)) {
+        come_online(device, reading->taken_ns);
+        if (device->held && !had_held) {
             ask_for_timer(device);
         }
     }

@@ -31,6 +31,7 @@ struct fg_device {
     struct fg_report *report; /* NULL: every reading is published */
     struct fg_held_reading *held;
     const void *link; /* the one that brought the latest reading; compared only */
+    unsigned links;   /* up, where they are the device's own; see fg_device_link_up */
     bool online;
     bool stopping;
     int64_t seen_ns;
@@ -50,6 +51,7 @@ struct fg_port {
     struct fg_strand strand; /* of the devices' timers */
     struct fg_task end;
     bool by_port, by_peer; /* identity */
+    bool own_links;        /* every link belongs to the port's one device */
     const char *identity_key;
     size_t identity_key_length;
     void (*closed)(void *context);
@@ -75,7 +77,13 @@ int fg_device_add(struct fg_port *port, const struct fg_device_defaults *setting
  * was changed. */
 int fg_device_take(struct fg_device *device, const struct fg_reading *reading, const void *link);
 
-/* A link is down: the device is offline if that link brought its latest reading. */
+/* A link is up that belongs to this device alone: it is online, whether or not it says something. Each such
+ * link is told to fg_device_own_link_down when it goes; with the last of them the device is offline. */
+void fg_device_own_link_up(struct fg_device *device);
+void fg_device_own_link_down(struct fg_device *device);
+
+/* A link is down that any device could speak on: the device is offline if that link brought its latest
+ * reading. */
 void fg_device_link_down(struct fg_device *device, const void *link);
 
 /* The port stops: publishes what is held, stops the timer. On the port's strand. */

@@ -20,6 +20,7 @@ struct port_link {
     int64_t refused_ns;       /* when it was received */
     union fg_address peer;
     struct gap *gap; /* where silence ends a frame */
+    bool is_own;     /* the device was told that this link of its own is up */
 };
 
 struct gap {
@@ -307,6 +308,14 @@ static void *on_up(void *context, struct fg_link *link)
         }
     }
     fg_count(&port->links, 1);
+    if (port->own_links) {
+        enum fg_reason reason = FG_REASON_NONE;
+        state->device = device_of(state, NULL, NULL, &reason);
+        if (state->device) {
+            state->is_own = true;
+            fg_device_own_link_up(state->device);
+        }
+    }
     return state;
 }
 
@@ -344,10 +353,14 @@ static void on_down(void *context, int error)
         enum fg_framing_result result = fg_framer_end(&state->framer, FG_FRAMING_LINK_DOWN, &frame, &reason);
         handle(state, result, &frame, reason, fg_clock_now_ns(), &state->peer);
     }
-    struct down down = { .link = state };
-    pthread_mutex_lock(&port->lock);
-    fg_map_each(&port->devices, visit_down, &down);
-    pthread_mutex_unlock(&port->lock);
+    if (state->is_own) {
+        fg_device_own_link_down(state->device);
+    } else {
+        struct down down = { .link = state };
+        pthread_mutex_lock(&port->lock);
+        fg_map_each(&port->devices, visit_down, &down);
+        pthread_mutex_unlock(&port->lock);
+    }
     atomic_fetch_sub_explicit(&port->links, 1, memory_order_relaxed);
     if (!state->gap) {
         free_link(state);
@@ -391,6 +404,7 @@ int fg_port_open(struct fg_loop *loop, const struct fg_port_settings *settings, 
     made->sink = sink;
     made->by_port = strcmp(settings->identity, "port") == 0;
     made->by_peer = strcmp(settings->identity, "peer") == 0;
+    made->own_links = made->by_port && !fg_transport_is_datagram(&settings->transport);
     made->identity_key = made->by_port || made->by_peer ? "" : settings->identity + strlen("key:");
     made->identity_key_length = strlen(made->identity_key);
     fg_strand_init(&made->strand, loop->pool);

@@ -98,7 +98,6 @@ static void stop_stats(struct fg_task *task)
 {
     struct gateway *gateway = (struct gateway *)((char *)task - offsetof(struct gateway, stats_stop));
     fg_timer_stop(&gateway->stats_timer);
-    render_stats(gateway, false);
 }
 
 /* On the publisher's thread. */
@@ -132,6 +131,7 @@ static void on_ports_closed(struct fg_task *task)
 {
     struct gateway *gateway = (struct gateway *)((char *)task - offsetof(struct gateway, ports_closed));
     gateway->state = DRAINING;
+    render_stats(gateway, false); /* the last ones have all that came in */
     gateway->draining_thread = pthread_create(&gateway->drainer, NULL, drain, gateway) == 0;
     if (!gateway->draining_thread) {
         drain(gateway);

@@ -75,6 +75,40 @@ static void serial_device_is_offline_while_it_is_unplugged(struct e2e *e2e)
     assert_in_range(daemon_cpu_ms(&e2e->daemon) - cpu_ms, 0, 500); /* no loop on the hang-up */
 }
 
+static void silent_device_is_online_while_its_line_is_up(struct e2e *e2e)
+{
+    struct pty *pty = e2e_plug_pty(e2e, "tty");
+    e2e_start(e2e, E2E_SERIAL("in") E2E_RAW "}", pty->link);
+    e2e_wait_status(e2e, "in/status", "online");
+    pty_unplug(pty);
+    e2e_wait_status(e2e, "in/status", "offline");
+    pty_plug(pty);
+    e2e_wait_status(e2e, "in/status", "online");
+}
+
+static void device_with_two_links_is_offline_when_both_are_down(struct e2e *e2e)
+{
+    unsigned port = client_free_port();
+    e2e_start(e2e, E2E_TCP("in") E2E_RAW "}", port);
+    int first = client_tcp(port);
+    int second = client_tcp(port);
+    client_print(first, "one\n");
+    e2e_expect(e2e, "in/state", "one");
+    client_print(second, "two\n");
+    e2e_expect(e2e, "in/state", "two");
+    e2e_wait_status(e2e, "in/status", "online");
+    close(second);
+    uint64_t links = 2;
+    while (links != 1) { /* bounded: each look waits for the next statistics, up to a deadline */
+        json_t *stats = e2e_next_stats(e2e);
+        links = (uint64_t)e2e_counter(stats, "ports.in.links");
+        json_decref(stats);
+    }
+    expect_retained(e2e, E2E_BASE "/in/status", "online");
+    close(first);
+    e2e_wait_status(e2e, "in/status", "offline");
+}
+
 static void device_is_offline_when_nothing_comes_for_stale_after(struct e2e *e2e)
 {
     unsigned port = client_free_port();
@@ -154,6 +188,8 @@ int main(void)
         E2E_TEST(gateway_status_is_retained_and_ends_offline_at_a_clean_stop),
         E2E_TEST(will_says_offline_when_the_gateway_is_killed),
         E2E_TEST(serial_device_is_offline_while_it_is_unplugged),
+        E2E_TEST(silent_device_is_online_while_its_line_is_up),
+        E2E_TEST(device_with_two_links_is_offline_when_both_are_down),
         E2E_TEST(device_is_offline_when_nothing_comes_for_stale_after),
         E2E_TEST(everything_is_told_again_to_a_broker_that_forgot),
         E2E_TEST(statistics_have_every_counter),
