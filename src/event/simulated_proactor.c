@@ -28,8 +28,8 @@
 #define WATCH_TAG    UINT64_C(0xff000000)
 
 /* What may have been read and not been worked through, for all channels together. */
-#define MOST_BUFFERS 64
-#define BUFFER_BYTES 16384
+#define MOST_BUFFERS 16
+#define BUFFER_BYTES 65536 /* the largest datagram */
 
 struct watch {
     void (*ready)(void *context);
