@@ -17,7 +17,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -135,7 +134,7 @@ static int arm(struct simulated_channel *channel)
     uint32_t events = channel->out.waiting ? EPOLLOUT : 0;
     const struct fg_op *in = channel->in.waiting;
     if (in && in->kind == FG_OP_POLL) {
-        events |= (uint32_t)in->poll.events & (EPOLLIN | EPOLLOUT | EPOLLPRI);
+        events |= fg_io_poll_events(in);
     } else if (in && !channel->starved) {
         events |= EPOLLIN;
     }
@@ -183,14 +182,13 @@ static int64_t recv_all(struct simulated_channel *channel, struct fg_op *op, uin
 }
 
 /* Performs what waits for input. Main thread, both locks. */
-static void perform_in(struct simulated *simulated, struct simulated_channel *channel, uint32_t events)
+static void perform_in(struct simulated *simulated, struct simulated_channel *channel)
 {
     struct side *side = &channel->in;
     struct fg_op *op = side->waiting;
     int64_t result = -EAGAIN;
     if (op->kind == FG_OP_POLL) {
-        result = events & (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLERR | EPOLLHUP);
-        result = result ? result : -EAGAIN;
+        result = fg_io_poll(channel->base.fd, op);
     } else if (op->kind == FG_OP_ACCEPT) {
         result = fg_io_accept(channel->base.fd, op);
     } else {
@@ -250,7 +248,7 @@ static void dispatch(struct simulated *simulated, const struct epoll_event *even
     if (channel->in.waiting && !channel->starved &&
         (event->events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | bad) ||
          channel->in.waiting->kind == FG_OP_POLL)) {
-        perform_in(simulated, channel, event->events);
+        perform_in(simulated, channel);
         if (channel->starved) {
             starve(simulated, channel);
         }
