@@ -2,7 +2,7 @@
 
 #include "models.h"
 
-const struct fg_model_ops *const fg_models[] = { &fg_model_reactor, NULL };
+const struct fg_model_ops *const fg_models[] = { &fg_model_reactor, &fg_model_simulated_proactor, NULL };
 
 int fg_channel_new(struct fg_model *model, int fd, enum fg_channel_flags flags, void *owner,
                    struct fg_channel **channel)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 static int64_t recv_datagram(int fd, struct fg_op *op, void *buffer, size_t size)
@@ -122,6 +123,13 @@ int64_t fg_io_poll(int fd, const struct fg_op *op)
 
 /* SO_ERROR would not do to see how it went: it is 0 as well while the connection is under way, and after
  * another call took the error. A second connect tells all three apart. */
+uint32_t fg_io_poll_events(const struct fg_op *op)
+{
+    const uint32_t pollable =
+        EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDNORM | EPOLLRDBAND | EPOLLWRNORM | EPOLLWRBAND | EPOLLRDHUP;
+    return ((uint32_t)op->poll.events & pollable) | EPOLLERR | EPOLLHUP;
+}
+
 int64_t fg_io_connect(int fd, struct fg_op *op, bool *started)
 {
     if (connect(fd, (struct sockaddr *)op->connect.to, op->connect.to_length) == 0) {

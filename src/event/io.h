@@ -19,6 +19,10 @@ int64_t fg_io_send(int fd, uint8_t flags, struct fg_op *op);
 /* Tells what of op->poll.events holds now. */
 int64_t fg_io_poll(int fd, const struct fg_op *op);
 
+/* What to ask epoll(7) for, whose bits are those of poll(2). Errors and hang-up come unasked; naming them
+ * arms a POLL that asks for nothing else. */
+uint32_t fg_io_poll_events(const struct fg_op *op);
+
 /* Starts (*started false), or looks how it went. */
 int64_t fg_io_connect(int fd, struct fg_op *op, bool *started);
 

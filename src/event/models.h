@@ -5,5 +5,6 @@
 #include "fieldgate/event_model.h"
 
 extern const struct fg_model_ops fg_model_reactor;
+extern const struct fg_model_ops fg_model_simulated_proactor;
 
 #endif

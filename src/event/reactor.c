@@ -19,11 +19,6 @@
 /* Tags from here on are the main thread's own descriptors. */
 #define WATCH_TAG UINT64_C(0xff000000)
 
-/* What a POLL may ask for; poll(2) and epoll(7) have the same bits. */
-#define POLLABLE                                                                                             \
-    ((uint32_t)(EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDNORM | EPOLLRDBAND | EPOLLWRNORM | EPOLLWRBAND |      \
-                EPOLLRDHUP))
-
 /* Beside the epoll bits in reactor_channel.events: a turn without an event of the kernel. */
 #define KICKED (1U << 24)
 
@@ -173,7 +168,7 @@ static uint32_t wanted(const struct reactor_channel *channel)
     const struct fg_op *in = channel->base.in;
     if (in && in->kind == FG_OP_POLL) {
         /* Errors and hang-up come unasked; naming them arms a POLL that asks for nothing else. */
-        events |= ((uint32_t)in->poll.events & POLLABLE) | EPOLLERR | EPOLLHUP;
+        events |= fg_io_poll_events(in);
     } else if (in) {
         events |= EPOLLIN;
     }
