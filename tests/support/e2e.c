@@ -19,7 +19,7 @@
 #define TESTS_MAX   64
 
 /* Event models that the daemon has. */
-static const char *const event_models[] = { "reactor" };
+static const char *const event_models[] = { "reactor", "simulated-proactor" };
 
 /* A test of one model, as cmocka is given it. */
 struct item {
