@@ -5,36 +5,16 @@
  */
 #include "io.h"
 #include "models.h"
-#include "slots.h"
+#include "poller.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define BATCH        128
-#define MOST_WATCHED 8
-/* Tags from here on are the main thread's own descriptors. */
-#define WATCH_TAG UINT64_C(0xff000000)
-
 /* Beside the epoll bits in reactor_channel.events: a turn without an event of the kernel. */
 #define KICKED (1U << 24)
-
-struct watch {
-    void (*ready)(void *context);
-    void *context;
-};
-
-struct reactor {
-    struct fg_model base;
-    int epoll_fd;
-    size_t watch_count;
-    struct watch watches[MOST_WATCHED];
-    pthread_mutex_t lock; /* of slots; held by the main thread while it queues a batch */
-    struct fg_slots slots;
-};
 
 struct reactor_channel {
     struct fg_channel base;
@@ -52,9 +32,9 @@ struct reactor_channel {
 
 static void turn(struct fg_task *task);
 
-static struct reactor *reactor_of(struct reactor_channel *channel)
+static struct fg_poller *poller_of(struct reactor_channel *channel)
 {
-    return (struct reactor *)channel->base.model;
+    return (struct fg_poller *)channel->base.model;
 }
 
 static int probe(char *why, size_t why_size)
@@ -66,40 +46,19 @@ static int probe(char *why, size_t why_size)
 
 static void close_model(struct fg_model *model)
 {
-    struct reactor *reactor = (struct reactor *)model;
-    close(reactor->epoll_fd);
-    pthread_mutex_destroy(&reactor->lock);
-    fg_slots_fini(&reactor->slots);
-    free(reactor);
+    fg_poller_close((struct fg_poller *)model);
+    free(model);
 }
 
 static int open_model(struct fg_pool *pool, struct fg_model **model)
 {
-    struct reactor *reactor = calloc(1, sizeof *reactor);
-    if (!reactor) {
-        return -ENOMEM;
-    }
-    reactor->base = (struct fg_model){ .ops = &fg_model_reactor, .pool = pool };
-    reactor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (reactor->epoll_fd < 0) {
-        int error = -errno;
-        free(reactor);
+    struct fg_poller *poller = malloc(sizeof *poller);
+    int error = poller ? fg_poller_open(poller, &fg_model_reactor, pool) : -ENOMEM;
+    if (error) {
+        free(poller);
         return error;
     }
-    pthread_mutex_init(&reactor->lock, NULL);
-    *model = &reactor->base;
-    return 0;
-}
-
-static int watch(struct fg_model *model, int fd, void (*ready)(void *context), void *context)
-{
-    struct reactor *reactor = (struct reactor *)model;
-    assert(reactor->watch_count < MOST_WATCHED);
-    struct epoll_event event = { .events = EPOLLIN, .data.u64 = WATCH_TAG + reactor->watch_count };
-    if (epoll_ctl(reactor->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
-        return -errno;
-    }
-    reactor->watches[reactor->watch_count++] = (struct watch){ .ready = ready, .context = context };
+    *model = &poller->base;
     return 0;
 }
 
@@ -110,37 +69,21 @@ static void queue_turn(struct reactor_channel *channel, uint32_t events)
     }
 }
 
+/* A channel that is found here gets its turn before its strand can close: to close it needs the poller's
+ * lock. */
+static void dispatch(void *channel, uint32_t events)
+{
+    queue_turn(channel, events);
+}
+
 static int wait_batch(struct fg_model *model)
 {
-    struct reactor *reactor = (struct reactor *)model;
-    struct epoll_event batch[BATCH];
-    int count = epoll_wait(reactor->epoll_fd, batch, BATCH, -1);
-    if (count < 0) {
-        return errno == EINTR ? 0 : -errno;
-    }
-    /* While the lock is held no channel goes: one that is found here gets its turn before its strand can
-     * close. */
-    pthread_mutex_lock(&reactor->lock);
-    for (int i = 0; i < count; i++) {
-        struct reactor_channel *channel = fg_slots_find(&reactor->slots, batch[i].data.u64);
-        if (channel) {
-            queue_turn(channel, batch[i].events);
-        }
-    }
-    pthread_mutex_unlock(&reactor->lock);
-    for (int i = 0; i < count; i++) {
-        if (batch[i].data.u64 >= WATCH_TAG && batch[i].data.u64 < WATCH_TAG + reactor->watch_count) {
-            const struct watch *own = &reactor->watches[batch[i].data.u64 - WATCH_TAG];
-            own->ready(own->context);
-        }
-    }
-    return 0;
+    return fg_poller_wait((struct fg_poller *)model, dispatch);
 }
 
 static int channel_new(struct fg_model *model, int fd, enum fg_channel_flags flags, void *owner,
                        struct fg_channel **channel)
 {
-    struct reactor *reactor = (struct reactor *)model;
     struct reactor_channel *made = calloc(1, sizeof *made);
     if (!made) {
         return -ENOMEM;
@@ -151,9 +94,7 @@ static int channel_new(struct fg_model *model, int fd, enum fg_channel_flags fla
     made->base.flags = (uint8_t)flags;
     made->turn.run = turn;
     fg_strand_init(&made->base.strand, model->pool);
-    pthread_mutex_lock(&reactor->lock);
-    int error = fg_slots_add(&reactor->slots, made, &made->tag);
-    pthread_mutex_unlock(&reactor->lock);
+    int error = fg_poller_add((struct fg_poller *)model, made, &made->tag);
     if (error) {
         free(made);
         return error;
@@ -182,18 +123,16 @@ static uint32_t wanted(const struct reactor_channel *channel)
  * worker before this returns. */
 static int arm(struct reactor_channel *channel, uint32_t events)
 {
-    struct epoll_event event = { .events = events | EPOLLONESHOT, .data.u64 = channel->tag };
-    int operation = channel->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     bool was_registered = channel->registered;
     uint32_t was_armed = channel->armed;
     channel->registered = true;
     channel->armed = events;
-    if (epoll_ctl(reactor_of(channel)->epoll_fd, operation, channel->base.fd, &event) < 0) {
+    int error = fg_poller_arm(poller_of(channel), channel->base.fd, channel->tag, events, was_registered);
+    if (error) {
         channel->registered = was_registered;
         channel->armed = was_armed;
-        return -errno;
     }
-    return 0;
+    return error;
 }
 
 static void complete(struct fg_op **side, int64_t result)
@@ -400,17 +339,15 @@ static void cancel(struct fg_channel *base, struct fg_op *op)
 static void channel_close(struct fg_channel *base, void (*closed)(void *owner))
 {
     struct reactor_channel *channel = (struct reactor_channel *)base;
-    struct reactor *reactor = reactor_of(channel);
+    struct fg_poller *poller = poller_of(channel);
     assert(!base->closing);
     base->closing = true;
     base->closed = closed;
     /* From here on the main thread finds the channel no more; a turn that it queued before runs and finds it
      * over. */
-    pthread_mutex_lock(&reactor->lock);
-    fg_slots_remove(&reactor->slots, channel->tag);
-    pthread_mutex_unlock(&reactor->lock);
+    fg_poller_remove(poller, channel->tag);
     if (channel->registered) {
-        epoll_ctl(reactor->epoll_fd, EPOLL_CTL_DEL, base->fd, NULL);
+        epoll_ctl(poller->epoll_fd, EPOLL_CTL_DEL, base->fd, NULL);
     }
     close(base->fd);
     base->fd = -1;
@@ -425,7 +362,7 @@ const struct fg_model_ops fg_model_reactor = {
     .probe = probe,
     .open = open_model,
     .close = close_model,
-    .watch = watch,
+    .watch = fg_poller_watch,
     .wait = wait_batch,
     .channel_new = channel_new,
     .submit = submit,

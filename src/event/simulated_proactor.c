@@ -13,7 +13,7 @@
 #include "buffers.h"
 #include "io.h"
 #include "models.h"
-#include "slots.h"
+#include "poller.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,28 +22,14 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define BATCH        128
-#define MOST_WATCHED 8
-#define WATCH_TAG    UINT64_C(0xff000000)
-
 /* What may have been read and not been worked through, for all channels together. */
 #define MOST_BUFFERS 16
 #define BUFFER_BYTES 65536 /* the largest datagram */
 
-struct watch {
-    void (*ready)(void *context);
-    void *context;
-};
-
 struct simulated {
-    struct fg_model base;
-    int epoll_fd;
-    size_t watch_count;
-    struct watch watches[MOST_WATCHED];
+    struct fg_poller poller; /* its lock also guards the list below, and is taken before a channel's */
     struct fg_buffers buffers;
-    pthread_mutex_t lock; /* of slots and of the channels that wait for a buffer; taken before a channel's */
-    struct fg_slots slots;
-    struct simulated_channel *first_starved, *last_starved;
+    struct simulated_channel *first_starved, *last_starved; /* channels that wait for a buffer */
 };
 
 /* One side of a channel: at most one operation. */
@@ -81,9 +67,7 @@ static int probe(char *why, size_t why_size)
 static void close_model(struct fg_model *model)
 {
     struct simulated *simulated = (struct simulated *)model;
-    close(simulated->epoll_fd);
-    pthread_mutex_destroy(&simulated->lock);
-    fg_slots_fini(&simulated->slots);
+    fg_poller_close(&simulated->poller);
     fg_buffers_fini(&simulated->buffers);
     free(simulated);
 }
@@ -91,31 +75,13 @@ static void close_model(struct fg_model *model)
 static int open_model(struct fg_pool *pool, struct fg_model **model)
 {
     struct simulated *simulated = calloc(1, sizeof *simulated);
-    if (!simulated) {
-        return -ENOMEM;
-    }
-    simulated->base = (struct fg_model){ .ops = &fg_model_simulated_proactor, .pool = pool };
-    simulated->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (simulated->epoll_fd < 0) {
-        int error = -errno;
+    int error = simulated ? fg_poller_open(&simulated->poller, &fg_model_simulated_proactor, pool) : -ENOMEM;
+    if (error) {
         free(simulated);
         return error;
     }
     fg_buffers_init(&simulated->buffers, MOST_BUFFERS, BUFFER_BYTES);
-    pthread_mutex_init(&simulated->lock, NULL);
-    *model = &simulated->base;
-    return 0;
-}
-
-static int watch(struct fg_model *model, int fd, void (*ready)(void *context), void *context)
-{
-    struct simulated *simulated = (struct simulated *)model;
-    assert(simulated->watch_count < MOST_WATCHED);
-    struct epoll_event event = { .events = EPOLLIN, .data.u64 = WATCH_TAG + simulated->watch_count };
-    if (epoll_ctl(simulated->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
-        return -errno;
-    }
-    simulated->watches[simulated->watch_count++] = (struct watch){ .ready = ready, .context = context };
+    *model = &simulated->poller.base;
     return 0;
 }
 
@@ -141,14 +107,13 @@ static int arm(struct simulated_channel *channel)
     if (events == 0 || events == channel->armed) {
         return 0;
     }
-    struct epoll_event event = { .events = events | EPOLLONESHOT, .data.u64 = channel->tag };
-    int operation = channel->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    if (epoll_ctl(model_of(channel)->epoll_fd, operation, channel->base.fd, &event) < 0) {
-        return -errno;
+    int error = fg_poller_arm(&model_of(channel)->poller, channel->base.fd, channel->tag, events,
+                              channel->registered);
+    if (!error) {
+        channel->registered = true;
+        channel->armed = events;
     }
-    channel->registered = true;
-    channel->armed = events;
-    return 0;
+    return error;
 }
 
 static void arm_or_fail(struct simulated_channel *channel)
@@ -231,23 +196,19 @@ static void starve(struct simulated *simulated, struct simulated_channel *channe
     simulated->last_starved = channel;
 }
 
-static void dispatch(struct simulated *simulated, const struct epoll_event *event)
+/* With the poller's lock held: a close waits until this is done. */
+static void dispatch(void *context, uint32_t events)
 {
-    pthread_mutex_lock(&simulated->lock);
-    struct simulated_channel *channel = fg_slots_find(&simulated->slots, event->data.u64);
-    if (!channel) {
-        pthread_mutex_unlock(&simulated->lock);
-        return;
-    }
-    pthread_mutex_lock(&channel->lock); /* before the slot can go: close waits for it */
-    channel->armed = 0;
+    struct simulated_channel *channel = context;
+    struct simulated *simulated = model_of(channel);
     const uint32_t bad = EPOLLHUP | EPOLLERR;
-    if (channel->out.waiting && event->events & (EPOLLOUT | bad)) {
+    pthread_mutex_lock(&channel->lock);
+    channel->armed = 0;
+    if (channel->out.waiting && events & (EPOLLOUT | bad)) {
         perform_out(channel);
     }
     if (channel->in.waiting && !channel->starved &&
-        (event->events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | bad) ||
-         channel->in.waiting->kind == FG_OP_POLL)) {
+        (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | bad) || channel->in.waiting->kind == FG_OP_POLL)) {
         perform_in(simulated, channel);
         if (channel->starved) {
             starve(simulated, channel);
@@ -255,33 +216,17 @@ static void dispatch(struct simulated *simulated, const struct epoll_event *even
     }
     arm_or_fail(channel);
     pthread_mutex_unlock(&channel->lock);
-    pthread_mutex_unlock(&simulated->lock);
 }
 
 static int wait_batch(struct fg_model *model)
 {
-    struct simulated *simulated = (struct simulated *)model;
-    struct epoll_event batch[BATCH];
-    int count = epoll_wait(simulated->epoll_fd, batch, BATCH, -1);
-    if (count < 0) {
-        return errno == EINTR ? 0 : -errno;
-    }
-    for (int i = 0; i < count; i++) {
-        uint64_t tag = batch[i].data.u64;
-        if (tag >= WATCH_TAG && tag < WATCH_TAG + simulated->watch_count) {
-            const struct watch *own = &simulated->watches[tag - WATCH_TAG];
-            own->ready(own->context);
-        } else {
-            dispatch(simulated, &batch[i]);
-        }
-    }
-    return 0;
+    return fg_poller_wait((struct fg_poller *)model, dispatch);
 }
 
 /* A buffer came back: the first channel that waits for one is woken. */
 static void feed_starved(struct simulated *simulated)
 {
-    pthread_mutex_lock(&simulated->lock);
+    pthread_mutex_lock(&simulated->poller.lock);
     struct simulated_channel *channel = simulated->first_starved;
     if (channel) {
         simulated->first_starved = channel->next_starved;
@@ -293,7 +238,7 @@ static void feed_starved(struct simulated *simulated)
         arm_or_fail(channel);
         pthread_mutex_unlock(&channel->lock);
     }
-    pthread_mutex_unlock(&simulated->lock);
+    pthread_mutex_unlock(&simulated->poller.lock);
 }
 
 static void in_finished(struct fg_task *task)
@@ -342,7 +287,6 @@ static void end(struct fg_task *task)
 static int channel_new(struct fg_model *model, int fd, enum fg_channel_flags flags, void *owner,
                        struct fg_channel **channel)
 {
-    struct simulated *simulated = (struct simulated *)model;
     struct simulated_channel *made = calloc(1, sizeof *made);
     if (!made) {
         return -ENOMEM;
@@ -356,9 +300,7 @@ static int channel_new(struct fg_model *model, int fd, enum fg_channel_flags fla
     made->end.run = end;
     fg_strand_init(&made->base.strand, model->pool);
     pthread_mutex_init(&made->lock, NULL);
-    pthread_mutex_lock(&simulated->lock);
-    int error = fg_slots_add(&simulated->slots, made, &made->tag);
-    pthread_mutex_unlock(&simulated->lock);
+    int error = fg_poller_add((struct fg_poller *)model, made, &made->tag);
     if (error) {
         pthread_mutex_destroy(&made->lock);
         free(made);
@@ -436,13 +378,13 @@ static void channel_close(struct fg_channel *base, void (*closed)(void *owner))
     assert(!base->closing);
     base->closing = true;
     base->closed = closed;
-    pthread_mutex_lock(&simulated->lock);
-    fg_slots_remove(&simulated->slots, channel->tag);
+    fg_poller_remove(&simulated->poller, channel->tag);
+    pthread_mutex_lock(&simulated->poller.lock);
     unstarve(simulated, channel);
+    pthread_mutex_unlock(&simulated->poller.lock);
     pthread_mutex_lock(&channel->lock);
-    pthread_mutex_unlock(&simulated->lock);
     if (channel->registered) {
-        epoll_ctl(simulated->epoll_fd, EPOLL_CTL_DEL, base->fd, NULL);
+        epoll_ctl(simulated->poller.epoll_fd, EPOLL_CTL_DEL, base->fd, NULL);
     }
     close(base->fd);
     base->fd = -1;
@@ -462,7 +404,7 @@ const struct fg_model_ops fg_model_simulated_proactor = {
     .probe = probe,
     .open = open_model,
     .close = close_model,
-    .watch = watch,
+    .watch = fg_poller_watch,
     .wait = wait_batch,
     .channel_new = channel_new,
     .submit = submit,
