@@ -2,7 +2,7 @@
  * Decoders: from a frame's bytes to named values. Pure: no descriptor, no clock, no thread, no state between
  * frames.
  *
- * To add a decoder: one file with its table of settings and its function, one line in decoders.c.
+ * To add a decoder: one file with its table of settings and its function, one line in the list of decoders.h.
  */
 #ifndef FIELDGATE_DECODER_H
 #define FIELDGATE_DECODER_H

@@ -6,7 +6,8 @@
  * into a buffer that is bounded by max_bytes and given back as soon as nothing is pending: an idle channel
  * holds no buffer.
  *
- * To add a framing: one file with its table of settings and its functions, one line in framings.c.
+ * To add a framing: one file with its table of settings and its functions, one line in the list of
+ * framings.h.
  */
 #ifndef FIELDGATE_FRAMING_H
 #define FIELDGATE_FRAMING_H

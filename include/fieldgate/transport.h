@@ -3,7 +3,8 @@
  * again with backoff when they go away, accepts connections, and gives each open link to whoever owns the
  * port.
  *
- * To add a transport: one file with its table of settings and its functions, one line in transports.c.
+ * To add a transport: one file with its table of settings and its functions, one line in the list of
+ * transports.h.
  *
  * What fails outside (no such device, connection refused, name not found) is logged here, once, with the
  * port's name, until it changes; what comes back is logged at the level at which it went away.

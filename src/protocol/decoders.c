@@ -4,10 +4,9 @@
 
 #include <errno.h>
 
-const struct fg_variant *const fg_decoders[] = {
-    &fg_decoder_raw.variant,      &fg_decoder_json.variant,     &fg_decoder_csv.variant,
-    &fg_decoder_keyvalue.variant, &fg_decoder_nmea0183.variant, NULL,
-};
+#define VARIANT(name) &fg_decoder_##name.variant,
+const struct fg_variant *const fg_decoders[] = { FG_DECODERS(VARIANT) NULL };
+#undef VARIANT
 
 enum fg_reason fg_decode(const struct fg_variant *variant, const void *settings, const uint8_t *frame,
                          size_t size, struct fg_record *record)

@@ -10,10 +10,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-extern const struct fg_decoder fg_decoder_json;
-extern const struct fg_decoder fg_decoder_csv;
-extern const struct fg_decoder fg_decoder_keyvalue;
-extern const struct fg_decoder fg_decoder_nmea0183;
+/* The decoders: one line each. X(NAME) stands for fg_decoder_NAME, in a file of its own. */
+#define FG_DECODERS(X)                                                                                       \
+    X(raw)                                                                                                   \
+    X(json)                                                                                                  \
+    X(csv)                                                                                                   \
+    X(keyvalue)                                                                                              \
+    X(nmea0183)
+
+#define FG_DECODER_DECLARE(name) extern const struct fg_decoder fg_decoder_##name;
+FG_DECODERS(FG_DECODER_DECLARE)
+#undef FG_DECODER_DECLARE
 
 /* fg_record_add, its errors as the reasons for which a frame is rejected. */
 enum fg_reason fg_decoder_add(struct fg_record *record, const char *name, size_t name_length,

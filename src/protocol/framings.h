@@ -11,13 +11,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-extern const struct fg_framing fg_framing_line;
-extern const struct fg_framing fg_framing_length;
-extern const struct fg_framing fg_framing_fixed;
-extern const struct fg_framing fg_framing_gap;
-extern const struct fg_framing fg_framing_stx_etx;
-extern const struct fg_framing fg_framing_slip;
-extern const struct fg_framing fg_framing_cobs;
+/* The framings: one line each. X(NAME) stands for fg_framing_NAME, in a file of its own. */
+#define FG_FRAMINGS(X)                                                                                       \
+    X(line)                                                                                                  \
+    X(length)                                                                                                \
+    X(fixed)                                                                                                 \
+    X(gap)                                                                                                   \
+    X(stx_etx)                                                                                               \
+    X(slip)                                                                                                  \
+    X(cobs)
+
+#define FG_FRAMING_DECLARE(name) extern const struct fg_framing fg_framing_##name;
+FG_FRAMINGS(FG_FRAMING_DECLARE)
+#undef FG_FRAMING_DECLARE
 
 #define FG_FRAMING_MAX_BYTES INT64_C(1048576)
 
