@@ -11,25 +11,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum fg_setting_type { /* C type of the field:                                                          */
-                       FG_SETTING_BOOLEAN,  /* bool  */
-                       FG_SETTING_INTEGER,  /* int64_t, within minimum..maximum  */
-                       FG_SETTING_REAL,     /* double, within minimum..maximum     */
-                       FG_SETTING_TEXT,     /* char *, never NULL; length within minimum..maximum     */
-                       FG_SETTING_CHOICE,   /* int, the index into choices   */
-                       FG_SETTING_DURATION, /* int64_t nanoseconds, within minimum..maximum */
-                       FG_SETTING_SIZE,     /* int64_t bytes, within minimum..maximum     */
-                       FG_SETTING_TEXTS,    /* struct fg_texts; in the file one string or an array/list of
-                                               strings; number of    items within minimum..maximum    */
-                       FG_SETTING_GROUP,    /* the struct of schema, embedded; absent in the file means all
-                                               defaults          */
-                       FG_SETTING_OPTIONAL, /* pointer to the struct of schema; NULL when the group is absent
-                                             */
-                       FG_SETTING_INLINE,   /* the struct of schema, embedded; its keys stand directly in this
-                                               group          */
-                       FG_SETTING_LIST,     /* struct fg_settings_list of structs of schema; number within
-                                               minimum..maximum   */
-                       FG_SETTING_VARIANT,  /* struct fg_chosen: a group whose "type" names one of variants  */
+/* The types of settings, and the C type of the field that each fills. */
+enum fg_setting_type {
+    /* bool */
+    FG_SETTING_BOOLEAN,
+    /* int64_t, within minimum..maximum */
+    FG_SETTING_INTEGER,
+    /* double, within minimum..maximum */
+    FG_SETTING_REAL,
+    /* char *, never NULL; its length within minimum..maximum */
+    FG_SETTING_TEXT,
+    /* int, the index into choices */
+    FG_SETTING_CHOICE,
+    /* int64_t nanoseconds, within minimum..maximum */
+    FG_SETTING_DURATION,
+    /* int64_t bytes, within minimum..maximum */
+    FG_SETTING_SIZE,
+    /* struct fg_texts; in the file one string, or an array or list of them; their number within
+     * minimum..maximum */
+    FG_SETTING_TEXTS,
+    /* The struct of schema, embedded; absent in the file it has all defaults. */
+    FG_SETTING_GROUP,
+    /* Pointer to the struct of schema; NULL when the group is absent. */
+    FG_SETTING_OPTIONAL,
+    /* The struct of schema, embedded; its keys stand directly in this group. */
+    FG_SETTING_INLINE,
+    /* struct fg_settings_list of structs of schema; their number within minimum..maximum */
+    FG_SETTING_LIST,
+    /* struct fg_chosen: a group whose "type" names one of variants */
+    FG_SETTING_VARIANT,
 };
 
 struct fg_texts {
@@ -67,14 +77,17 @@ void fg_check_problem(struct fg_check *check, const char *path, const char *form
 struct fg_setting {
     const char *key; /* NULL ends the table (INLINE rows use "" ) */
     enum fg_setting_type type;
-    size_t offset;            /* of the field in the schema's struct */
-    const char *fallback;     /* the default as it stands in the file, without quotes; NULL: the setting is
-                                 required.     TEXTS: "" is the empty list. Not used by groups; a VARIANT or LIST with
-                                 NULL is     required, with "" it may be absent. A default may lie outside of
-                                 minimum..maximum ("" for a name made up later). */
-    int64_t minimum, maximum; /* both 0: no range */
-    const char *unit;         /* for the reference page, may be NULL */
-    const char *help;         /* one or two sentences for the reference page */
+    /* Of the field in the schema's struct. */
+    size_t offset;
+    /* The default as it stands in the file, without quotes; NULL: the setting is required. For TEXTS "" is
+     * the empty list. Groups have none; a VARIANT or LIST with NULL is required, with "" it may be absent. A
+     * default may lie outside of minimum..maximum ("" for a name that is made up later). */
+    const char *fallback;
+    /* Both 0: no range. */
+    int64_t minimum, maximum;
+    /* For the reference page: the unit, may be NULL; and a sentence or two. */
+    const char *unit;
+    const char *help;
     const char *const *choices;
     const struct fg_schema *schema;
     const struct fg_variant *const *variants;
