@@ -41,63 +41,104 @@ static struct fg_held_reading *hold(const struct fg_reading *reading)
     return held;
 }
 
-static void drop_held(struct fg_device *device)
-{
-    if (device->held) {
-        free(device->held);
-        device->held = NULL;
-        fg_count(&device->source->origin->suppressed, 1);
-    }
-}
-
 static bool is_by_points(const struct fg_device *device)
 {
     return device->settings->payload == FG_PAYLOAD_CHOICE_POINTS;
 }
 
-/* Judges and offers, under the device's lock. A reading of which something is held back is kept for later. */
-static int judge_and_offer(struct fg_device *device, const struct fg_reading *reading, int64_t now_ns,
-                           bool again)
+/* What becomes of a reading. A reading without fields is none. */
+struct judged {
+    struct fg_reading now;   /* goes now */
+    struct fg_reading later; /* goes at retry_ns, unless something newer replaces it */
+    int64_t retry_ns;
+    bool older_stays; /* later has fields of the reading that was held before */
+    struct fg_field now_fields[FG_RECORD_MAX_FIELDS], later_fields[FG_RECORD_MAX_FIELDS];
+};
+
+static bool brings(const struct fg_reading *reading, const struct fg_field *field)
 {
-    const struct fg_sink *sink = device->port->sink;
-    if (!device->report || device->stopping) {
-        return sink->offer(device->source, reading);
+    for (size_t i = 0; i < reading->count; i++) {
+        if (reading->fields[i].name_length == field->name_length &&
+            memcmp(reading->fields[i].name, field->name, field->name_length) == 0) {
+            return true;
+        }
     }
+    return false;
+}
+
+/* Each point goes its own way: what is held of a point stays until that point comes again. */
+static void judge_points(const struct fg_device *device, const struct fg_reading *reading,
+                         const struct fg_report_verdict *verdict, const bool *passes, struct judged *judged)
+{
+    judged->now.fields = judged->now_fields;
+    judged->later.fields = judged->later_fields;
+    judged->later.frame = NULL;
+    for (size_t i = 0; i < reading->count; i++) {
+        if (passes[i]) {
+            judged->now_fields[judged->now.count++] = reading->fields[i];
+        } else if (verdict->later[i]) {
+            judged->later_fields[judged->later.count++] = reading->fields[i];
+        }
+    }
+    const struct fg_held_reading *older = device->held;
+    for (size_t i = 0; older && i < older->reading.count; i++) {
+        if (judged->later.count < FG_RECORD_MAX_FIELDS && !brings(reading, &older->fields[i])) {
+            judged->later_fields[judged->later.count++] = older->fields[i];
+            judged->older_stays = true;
+        }
+    }
+    if (judged->older_stays && (judged->retry_ns == 0 || device->retry_ns < judged->retry_ns)) {
+        judged->retry_ns = device->retry_ns;
+    }
+}
+
+static void judge(const struct fg_device *device, const struct fg_reading *reading, int64_t now_ns,
+                  struct judged *judged)
+{
     bool passes[FG_RECORD_MAX_FIELDS];
     struct fg_report_verdict verdict = fg_report_judge(device->report, reading, now_ns, passes);
-    struct fg_held_reading *kept = NULL;
-    bool partly = is_by_points(device) && verdict.passed < reading->count;
-    if (verdict.retry_ns != 0 && (verdict.passed == 0 || partly)) {
-        kept = hold(reading);
+    judged->now = judged->later = *reading;
+    judged->retry_ns = verdict.retry_ns;
+    judged->older_stays = false;
+    if (is_by_points(device)) {
+        judged->now.count = judged->later.count = 0;
+        judge_points(device, reading, &verdict, passes, judged);
+    } else if (verdict.passed > 0) {
+        judged->later.count = 0;
+    } else {
+        judged->now.count = 0;
+        judged->later.count = verdict.retry_ns != 0 ? reading->count : 0;
     }
-    if (verdict.passed > 0) {
-        struct fg_reading publish = *reading;
-        struct fg_field fields[FG_RECORD_MAX_FIELDS];
-        if (partly) {
-            publish.fields = fields;
-            publish.count = 0;
-            for (size_t i = 0; i < reading->count; i++) {
-                if (passes[i]) {
-                    fields[publish.count++] = reading->fields[i];
-                }
-            }
+}
+
+/* Judges and offers, under the device's lock. A reading that was held is not device->held any more. Returns
+ * 0, or -ENOBUFS: nothing has changed. */
+static int judge_and_offer(struct fg_device *device, const struct fg_reading *reading, int64_t now_ns)
+{
+    const struct fg_sink *sink = device->port->sink;
+    if (!device->report || device->stopping || reading->count == 0) {
+        return sink->offer(device->source, reading) == -ENOBUFS ? -ENOBUFS : 0;
+    }
+    struct judged judged;
+    judge(device, reading, now_ns, &judged);
+    if (judged.now.count > 0) {
+        if (sink->offer(device->source, &judged.now) == -ENOBUFS) {
+            return -ENOBUFS;
         }
-        int error = sink->offer(device->source, &publish);
-        if (error == -ENOBUFS) {
-            free(kept);
-            return error;
-        }
-        fg_report_published(device->report, publish.fields, publish.count, now_ns);
-    } else if (!kept && !again) {
+        fg_report_published(device->report, judged.now.fields, judged.now.count, now_ns);
+    }
+    struct fg_held_reading *kept = judged.later.count > 0 ? hold(&judged.later) : NULL;
+    if (judged.later.count > 0 && !kept) {
+        sink->lose(device->source, FG_LOSS_NO_MEMORY, reading->wall_ms);
+    } else if (judged.now.count == 0 && !kept) {
         fg_count(&device->source->origin->suppressed, 1);
     }
-    if (!again) {
-        drop_held(device); /* superseded */
+    if (device->held && !judged.older_stays) {
+        fg_count(&device->source->origin->suppressed, 1);
     }
-    if (kept) {
-        device->held = kept;
-        device->retry_ns = verdict.retry_ns;
-    }
+    free(device->held);
+    device->held = kept;
+    device->retry_ns = judged.retry_ns;
     return 0;
 }
 
@@ -137,7 +178,7 @@ static void act(struct fg_device *device)
     struct fg_held_reading *held = device->held;
     if (held && device->retry_ns <= now_ns) {
         device->held = NULL;
-        if (judge_and_offer(device, &held->reading, now_ns, true) == -ENOBUFS) {
+        if (judge_and_offer(device, &held->reading, now_ns) == -ENOBUFS) {
             device->held = held;
             device->retry_ns = now_ns + FG_NS_PER_S / 10;
         } else {
@@ -182,7 +223,7 @@ int fg_device_take(struct fg_device *device, const struct fg_reading *reading, c
 {
     pthread_mutex_lock(&device->lock);
     bool had_held = device->held != NULL;
-    int error = judge_and_offer(device, reading, reading->taken_ns, false);
+    int error = judge_and_offer(device, reading, reading->taken_ns);
     if (error != -ENOBUFS) {
         error = 0;
         fg_count(&device->source->origin->received, 1);
@@ -218,7 +259,7 @@ void fg_device_stop(struct fg_device *device)
     fg_timer_stop(&device->timer);
     struct fg_held_reading *held = device->held;
     device->held = NULL;
-    if (held && judge_and_offer(device, &held->reading, fg_clock_now_ns(), true) == -ENOBUFS) {
+    if (held && judge_and_offer(device, &held->reading, fg_clock_now_ns()) == -ENOBUFS) {
         device->port->sink->lose(device->source, FG_LOSS_QUEUE_FULL, held->reading.wall_ms);
     }
     free(held);

@@ -17,7 +17,7 @@
 
 #include <pthread.h>
 
-/* A reading that min_interval held back, copied. */
+/* A reading that min_interval held back, copied. With payload "points" only the fields that are to go. */
 struct fg_held_reading {
     struct fg_reading reading;
     struct fg_field fields[];
