@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A held reading that the sink has no room for is offered again after this. */
+#define HELD_RETRY_NS (FG_NS_PER_S / 10)
+
 /* Copies what a reading points to into one allocation. NULL without memory. */
 static struct fg_held_reading *hold(const struct fg_reading *reading)
 {
@@ -151,11 +154,22 @@ static void ask_for_timer(struct fg_device *device)
     }
 }
 
-static int64_t next_deadline(const struct fg_device *device)
+/* Since when the device is silent, as far as anybody listened. */
+static int64_t silent_since(const struct fg_device *device, int64_t now_ns)
+{
+    const struct fg_port *port = device->port;
+    if (atomic_load(&port->waiting) > 0) {
+        return now_ns;
+    }
+    int64_t waited_ns = atomic_load(&port->waited_ns);
+    return waited_ns > device->seen_ns ? waited_ns : device->seen_ns;
+}
+
+static int64_t next_deadline(const struct fg_device *device, int64_t now_ns)
 {
     int64_t deadline_ns = device->held ? device->retry_ns : 0;
     if (device->online && device->settings->stale_after_ns > 0) {
-        int64_t stale_ns = device->seen_ns + device->settings->stale_after_ns;
+        int64_t stale_ns = silent_since(device, now_ns) + device->settings->stale_after_ns;
         if (deadline_ns == 0 || stale_ns < deadline_ns) {
             deadline_ns = stale_ns;
         }
@@ -171,28 +185,38 @@ static void set_available(struct fg_device *device, bool online)
     }
 }
 
+static void log_device(const struct fg_device *device, enum fg_log_level level, const char *text)
+{
+    fg_log_port(level, device->port->settings->name, device->source->origin->device, "%s", text);
+}
+
+static void offer_held(struct fg_device *device, int64_t now_ns)
+{
+    struct fg_held_reading *held = device->held;
+    device->held = NULL;
+    if (judge_and_offer(device, &held->reading, now_ns) == -ENOBUFS) {
+        device->held = held;
+        device->retry_ns = now_ns + HELD_RETRY_NS;
+    } else {
+        free(held);
+    }
+}
+
 /* Something is due: on the port's strand, under the device's lock. */
 static void act(struct fg_device *device)
 {
     int64_t now_ns = fg_clock_now_ns();
-    struct fg_held_reading *held = device->held;
-    if (held && device->retry_ns <= now_ns) {
-        device->held = NULL;
-        if (judge_and_offer(device, &held->reading, now_ns) == -ENOBUFS) {
-            device->held = held;
-            device->retry_ns = now_ns + FG_NS_PER_S / 10;
-        } else {
-            free(held);
-        }
+    int64_t stale_after_ns = device->settings->stale_after_ns;
+    if (device->held && device->retry_ns <= now_ns) {
+        offer_held(device, now_ns);
     }
-    if (device->online && device->settings->stale_after_ns > 0 &&
-        device->seen_ns + device->settings->stale_after_ns <= now_ns) {
+    if (device->online && stale_after_ns > 0 && silent_since(device, now_ns) + stale_after_ns <= now_ns) {
         fg_log_port(FG_LOG_WARNING, device->port->settings->name, device->source->origin->device,
-                    "offline: nothing came for %lld ms",
-                    (long long)(device->settings->stale_after_ns / FG_NS_PER_MS));
+                    "offline: nothing came for %lld ms", (long long)(stale_after_ns / FG_NS_PER_MS));
+        device->away = FG_LOG_WARNING;
         set_available(device, false);
     }
-    int64_t deadline_ns = next_deadline(device);
+    int64_t deadline_ns = next_deadline(device, now_ns);
     if (deadline_ns != 0) {
         fg_timer_set(&device->timer, deadline_ns);
     }
@@ -219,27 +243,46 @@ static void expired(struct fg_timer *timer)
     pthread_mutex_unlock(&device->lock);
 }
 
-int fg_device_take(struct fg_device *device, const struct fg_reading *reading, const void *link)
+/* The device was heard, under its lock. Returns whether it was away. */
+static bool hear(struct fg_device *device, const void *link)
+{
+    device->seen_ns = fg_clock_now_ns();
+    device->link = link;
+    if (device->online) {
+        return false;
+    }
+    log_device(device, device->away, "online");
+    set_available(device, true);
+    return true;
+}
+
+int fg_device_take(struct fg_device *device, const struct fg_reading *reading, const void *link,
+                   bool can_wait)
 {
     pthread_mutex_lock(&device->lock);
+    bool was_away = hear(device, link);
     bool had_held = device->held != NULL;
     int error = judge_and_offer(device, reading, reading->taken_ns);
-    if (error != -ENOBUFS) {
+    if (error == -ENOBUFS && !can_wait) {
+        device->port->sink->lose(device->source, FG_LOSS_QUEUE_FULL, reading->wall_ms);
         error = 0;
+    }
+    if (error == 0) {
         fg_count(&device->source->origin->received, 1);
-        device->seen_ns = reading->taken_ns;
-        device->link = link;
-        bool new_online = !device->online;
-        if (new_online) {
-            fg_log_port(FG_LOG_INFO, device->port->settings->name, device->source->origin->device, "online");
-            set_available(device, true);
-        }
-        if ((new_online && device->settings->stale_after_ns > 0) || (device->held && !had_held)) {
-            ask_for_timer(device);
-        }
+    }
+    if ((was_away && device->settings->stale_after_ns > 0) || (device->held && !had_held)) {
+        ask_for_timer(device);
     }
     pthread_mutex_unlock(&device->lock);
     return error;
+}
+
+void fg_device_lose(struct fg_device *device, enum fg_loss reason, int64_t wall_ms)
+{
+    pthread_mutex_lock(&device->lock);
+    fg_count(&device->source->origin->received, 1);
+    device->port->sink->lose(device->source, reason, wall_ms);
+    pthread_mutex_unlock(&device->lock);
 }
 
 void fg_device_link_down(struct fg_device *device, const void *link)
@@ -247,6 +290,11 @@ void fg_device_link_down(struct fg_device *device, const void *link)
     pthread_mutex_lock(&device->lock);
     if (device->link == link) {
         device->link = NULL;
+        if (device->online) {
+            /* Devices that connect for each reading would fill the log; a line that is down is told there. */
+            device->away = FG_LOG_DEBUG;
+            log_device(device, FG_LOG_DEBUG, "offline: its link is down");
+        }
         set_available(device, false);
     }
     pthread_mutex_unlock(&device->lock);
@@ -286,6 +334,7 @@ static int make(struct fg_port *port, const struct fg_device_defaults *settings,
     device->identity_length = length;
     device->settings = settings;
     device->port = port;
+    device->away = FG_LOG_INFO;
     device->wake.run = run_wake;
     fg_timer_init(&device->timer, port->loop->timers, &port->strand, expired);
     pthread_mutex_init(&device->lock, NULL);
