@@ -16,6 +16,7 @@ struct port_link {
     struct fg_link *link;
     struct fg_framer framer;
     struct fg_device *device; /* of the latest frame: saves the look-up */
+    bool several;             /* devices were on it */
     bool waits;               /* for room for refused; counted in port->waiting */
     struct fg_buffer refused; /* a frame that the sink had no room for */
     int64_t refused_ns;       /* when it was received */
@@ -125,6 +126,7 @@ static struct fg_device *device_of(struct port_link *state, const struct fg_reco
     }
     struct fg_device *found = fg_device_find(state->port, identity, length, &reason);
     if (found) {
+        state->several = state->several || (last && last != found);
         state->device = found;
     } else {
         reject_device(state->port, reason, identity, length);
@@ -343,13 +345,23 @@ static void *on_up(void *context, struct fg_link *link)
     return state;
 }
 
-struct down {
-    const void *link;
-};
-
 static void visit_down(void *value, void *context)
 {
-    fg_device_link_down(value, ((const struct down *)context)->link);
+    fg_device_link_down(value, context);
+}
+
+/* Most links have had one device or none: not all of the port's are looked at for each that goes. */
+static void tell_down(struct port_link *state)
+{
+    struct fg_port *port = state->port;
+    struct fg_device *device = port->only ? port->only : state->device;
+    if (device && !state->several) {
+        fg_device_link_down(device, state);
+    } else if (device) {
+        pthread_mutex_lock(&port->lock);
+        fg_map_each(&port->devices, visit_down, state);
+        pthread_mutex_unlock(&port->lock);
+    }
 }
 
 static void bury(struct fg_task *task)
@@ -370,10 +382,7 @@ static void on_down(void *context, int error)
         int64_t received_ns = state->gap ? state->gap->received_ns : fg_clock_now_ns();
         handle(state, result, &frame, reason, received_ns, &state->peer);
     }
-    struct down down = { .link = state };
-    pthread_mutex_lock(&port->lock);
-    fg_map_each(&port->devices, visit_down, &down);
-    pthread_mutex_unlock(&port->lock);
+    tell_down(state);
     atomic_fetch_sub_explicit(&port->links, 1, memory_order_relaxed);
     if (!state->gap) {
         free_link(state);
