@@ -186,7 +186,8 @@ static void put_cleaned(struct fg_topic *topic, const char *text)
 {
     size_t length = strlen(text);
     char cleaned[FG_NAME_MAX + 1];
-    put_text(topic, cleaned, fg_topic_clean(text, length, cleaned, sizeof cleaned));
+    size_t cleaned_length = fg_topic_clean(text, length, cleaned, sizeof cleaned);
+    put_text(topic, cleaned, cleaned_length);
 }
 
 static void put_placeholder(struct fg_topic *topic, const struct fg_topic_names *names, const char *text,

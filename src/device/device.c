@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A held reading that the sink has no room for is offered again after this. */
+#define HELD_RETRY_NS (FG_NS_PER_S / 10)
+
 /* Copies what a reading points to into one allocation. NULL without memory. */
 static struct fg_held_reading *hold(const struct fg_reading *reading)
 {
@@ -41,63 +44,104 @@ static struct fg_held_reading *hold(const struct fg_reading *reading)
     return held;
 }
 
-static void drop_held(struct fg_device *device)
-{
-    if (device->held) {
-        free(device->held);
-        device->held = NULL;
-        fg_count(&device->source->origin->suppressed, 1);
-    }
-}
-
 static bool is_by_points(const struct fg_device *device)
 {
     return device->settings->payload == FG_PAYLOAD_CHOICE_POINTS;
 }
 
-/* Judges and offers, under the device's lock. A reading of which something is held back is kept for later. */
-static int judge_and_offer(struct fg_device *device, const struct fg_reading *reading, int64_t now_ns,
-                           bool again)
+/* What becomes of a reading. A reading without fields is none. */
+struct judged {
+    struct fg_reading now;   /* goes now */
+    struct fg_reading later; /* goes at retry_ns, unless something newer replaces it */
+    int64_t retry_ns;
+    bool older_stays; /* later has fields of the reading that was held before */
+    struct fg_field now_fields[FG_RECORD_MAX_FIELDS], later_fields[FG_RECORD_MAX_FIELDS];
+};
+
+static bool brings(const struct fg_reading *reading, const struct fg_field *field)
 {
-    const struct fg_sink *sink = device->port->sink;
-    if (!device->report || device->stopping) {
-        return sink->offer(device->source, reading);
+    for (size_t i = 0; i < reading->count; i++) {
+        if (reading->fields[i].name_length == field->name_length &&
+            memcmp(reading->fields[i].name, field->name, field->name_length) == 0) {
+            return true;
+        }
     }
+    return false;
+}
+
+/* Each point goes its own way: what is held of a point stays until that point comes again. */
+static void judge_points(const struct fg_device *device, const struct fg_reading *reading,
+                         const struct fg_report_verdict *verdict, const bool *passes, struct judged *judged)
+{
+    judged->now.fields = judged->now_fields;
+    judged->later.fields = judged->later_fields;
+    judged->later.frame = NULL;
+    for (size_t i = 0; i < reading->count; i++) {
+        if (passes[i]) {
+            judged->now_fields[judged->now.count++] = reading->fields[i];
+        } else if (verdict->later[i]) {
+            judged->later_fields[judged->later.count++] = reading->fields[i];
+        }
+    }
+    const struct fg_held_reading *older = device->held;
+    for (size_t i = 0; older && i < older->reading.count; i++) {
+        if (judged->later.count < FG_RECORD_MAX_FIELDS && !brings(reading, &older->fields[i])) {
+            judged->later_fields[judged->later.count++] = older->fields[i];
+            judged->older_stays = true;
+        }
+    }
+    if (judged->older_stays && (judged->retry_ns == 0 || device->retry_ns < judged->retry_ns)) {
+        judged->retry_ns = device->retry_ns;
+    }
+}
+
+static void judge(const struct fg_device *device, const struct fg_reading *reading, int64_t now_ns,
+                  struct judged *judged)
+{
     bool passes[FG_RECORD_MAX_FIELDS];
     struct fg_report_verdict verdict = fg_report_judge(device->report, reading, now_ns, passes);
-    struct fg_held_reading *kept = NULL;
-    bool partly = is_by_points(device) && verdict.passed < reading->count;
-    if (verdict.retry_ns != 0 && (verdict.passed == 0 || partly)) {
-        kept = hold(reading);
+    judged->now = judged->later = *reading;
+    judged->retry_ns = verdict.retry_ns;
+    judged->older_stays = false;
+    if (is_by_points(device)) {
+        judged->now.count = judged->later.count = 0;
+        judge_points(device, reading, &verdict, passes, judged);
+    } else if (verdict.passed > 0) {
+        judged->later.count = 0;
+    } else {
+        judged->now.count = 0;
+        judged->later.count = verdict.retry_ns != 0 ? reading->count : 0;
     }
-    if (verdict.passed > 0) {
-        struct fg_reading publish = *reading;
-        struct fg_field fields[FG_RECORD_MAX_FIELDS];
-        if (partly) {
-            publish.fields = fields;
-            publish.count = 0;
-            for (size_t i = 0; i < reading->count; i++) {
-                if (passes[i]) {
-                    fields[publish.count++] = reading->fields[i];
-                }
-            }
+}
+
+/* Judges and offers, under the device's lock. A reading that was held is not device->held any more. Returns
+ * 0, or -ENOBUFS: nothing has changed. */
+static int judge_and_offer(struct fg_device *device, const struct fg_reading *reading, int64_t now_ns)
+{
+    const struct fg_sink *sink = device->port->sink;
+    if (!device->report || device->stopping || reading->count == 0) {
+        return sink->offer(device->source, reading) == -ENOBUFS ? -ENOBUFS : 0;
+    }
+    struct judged judged;
+    judge(device, reading, now_ns, &judged);
+    if (judged.now.count > 0) {
+        if (sink->offer(device->source, &judged.now) == -ENOBUFS) {
+            return -ENOBUFS;
         }
-        int error = sink->offer(device->source, &publish);
-        if (error == -ENOBUFS) {
-            free(kept);
-            return error;
-        }
-        fg_report_published(device->report, publish.fields, publish.count, now_ns);
-    } else if (!kept && !again) {
+        fg_report_published(device->report, judged.now.fields, judged.now.count, now_ns);
+    }
+    struct fg_held_reading *kept = judged.later.count > 0 ? hold(&judged.later) : NULL;
+    if (judged.later.count > 0 && !kept) {
+        sink->lose(device->source, FG_LOSS_NO_MEMORY, reading->wall_ms);
+    } else if (judged.now.count == 0 && !kept) {
         fg_count(&device->source->origin->suppressed, 1);
     }
-    if (!again) {
-        drop_held(device); /* superseded */
+    if (device->held && !judged.older_stays) {
+        fg_count(&device->source->origin->suppressed, 1);
     }
-    if (kept) {
-        device->held = kept;
-        device->retry_ns = verdict.retry_ns;
-    }
+    free(device->held);
+    device->held = kept;
+    device->retry_ns = judged.retry_ns;
     return 0;
 }
 
@@ -110,11 +154,22 @@ static void ask_for_timer(struct fg_device *device)
     }
 }
 
-static int64_t next_deadline(const struct fg_device *device)
+/* Since when the device is silent, as far as anybody listened. */
+static int64_t silent_since(const struct fg_device *device, int64_t now_ns)
+{
+    const struct fg_port *port = device->port;
+    if (atomic_load(&port->waiting) > 0) {
+        return now_ns;
+    }
+    int64_t waited_ns = atomic_load(&port->waited_ns);
+    return waited_ns > device->seen_ns ? waited_ns : device->seen_ns;
+}
+
+static int64_t next_deadline(const struct fg_device *device, int64_t now_ns)
 {
     int64_t deadline_ns = device->held ? device->retry_ns : 0;
     if (device->online && device->settings->stale_after_ns > 0) {
-        int64_t stale_ns = device->seen_ns + device->settings->stale_after_ns;
+        int64_t stale_ns = silent_since(device, now_ns) + device->settings->stale_after_ns;
         if (deadline_ns == 0 || stale_ns < deadline_ns) {
             deadline_ns = stale_ns;
         }
@@ -130,28 +185,38 @@ static void set_available(struct fg_device *device, bool online)
     }
 }
 
+static void log_device(const struct fg_device *device, enum fg_log_level level, const char *text)
+{
+    fg_log_port(level, device->port->settings->name, device->source->origin->device, "%s", text);
+}
+
+static void offer_held(struct fg_device *device, int64_t now_ns)
+{
+    struct fg_held_reading *held = device->held;
+    device->held = NULL;
+    if (judge_and_offer(device, &held->reading, now_ns) == -ENOBUFS) {
+        device->held = held;
+        device->retry_ns = now_ns + HELD_RETRY_NS;
+    } else {
+        free(held);
+    }
+}
+
 /* Something is due: on the port's strand, under the device's lock. */
 static void act(struct fg_device *device)
 {
     int64_t now_ns = fg_clock_now_ns();
-    struct fg_held_reading *held = device->held;
-    if (held && device->retry_ns <= now_ns) {
-        device->held = NULL;
-        if (judge_and_offer(device, &held->reading, now_ns, true) == -ENOBUFS) {
-            device->held = held;
-            device->retry_ns = now_ns + FG_NS_PER_S / 10;
-        } else {
-            free(held);
-        }
+    int64_t stale_after_ns = device->settings->stale_after_ns;
+    if (device->held && device->retry_ns <= now_ns) {
+        offer_held(device, now_ns);
     }
-    if (device->online && device->settings->stale_after_ns > 0 &&
-        device->seen_ns + device->settings->stale_after_ns <= now_ns) {
+    if (device->online && stale_after_ns > 0 && silent_since(device, now_ns) + stale_after_ns <= now_ns) {
         fg_log_port(FG_LOG_WARNING, device->port->settings->name, device->source->origin->device,
-                    "offline: nothing came for %lld ms",
-                    (long long)(device->settings->stale_after_ns / FG_NS_PER_MS));
+                    "offline: nothing came for %lld ms", (long long)(stale_after_ns / FG_NS_PER_MS));
+        device->away = FG_LOG_WARNING;
         set_available(device, false);
     }
-    int64_t deadline_ns = next_deadline(device);
+    int64_t deadline_ns = next_deadline(device, now_ns);
     if (deadline_ns != 0) {
         fg_timer_set(&device->timer, deadline_ns);
     }
@@ -178,53 +243,67 @@ static void expired(struct fg_timer *timer)
     pthread_mutex_unlock(&device->lock);
 }
 
-/* Under the device's lock: something was heard of the device. */
-static void come_online(struct fg_device *device, int64_t now_ns)
+/* The device was heard, under its lock. Returns whether it was away. */
+static bool hear(struct fg_device *device, const void *link)
 {
-    device->seen_ns = now_ns;
+    device->seen_ns = fg_clock_now_ns();
+    device->link = link;
     if (device->online) {
-        return;
+        return false;
     }
-    fg_log_port(FG_LOG_INFO, device->port->settings->name, device->source->origin->device, "online");
+    log_device(device, device->away, "online");
     set_available(device, true);
-    if (device->settings->stale_after_ns > 0) {
-        ask_for_timer(device);
-    }
+    return true;
 }
 
 void fg_device_own_link_up(struct fg_device *device)
 {
     pthread_mutex_lock(&device->lock);
     device->links++;
-    come_online(device, fg_clock_now_ns());
-    pthread_mutex_unlock(&device->lock);
-}
-
-void fg_device_own_link_down(struct fg_device *device)
-{
-    pthread_mutex_lock(&device->lock);
-    if (--device->links == 0) {
-        set_available(device, false);
+    if (hear(device, device->link) && device->settings->stale_after_ns > 0) {
+        ask_for_timer(device);
     }
     pthread_mutex_unlock(&device->lock);
 }
 
-int fg_device_take(struct fg_device *device, const struct fg_reading *reading, const void *link)
+int fg_device_take(struct fg_device *device, const struct fg_reading *reading, const void *link,
+                   bool can_wait)
 {
     pthread_mutex_lock(&device->lock);
+    bool was_away = hear(device, link);
     bool had_held = device->held != NULL;
-    int error = judge_and_offer(device, reading, reading->taken_ns, false);
-    if (error != -ENOBUFS) {
+    int error = judge_and_offer(device, reading, reading->taken_ns);
+    if (error == -ENOBUFS && !can_wait) {
+        device->port->sink->lose(device->source, FG_LOSS_QUEUE_FULL, reading->wall_ms);
         error = 0;
+    }
+    if (error == 0) {
         fg_count(&device->source->origin->received, 1);
-        device->link = link;
-        come_online(device, reading->taken_ns);
-        if (device->held && !had_held) {
-            ask_for_timer(device);
-        }
+    }
+    if ((was_away && device->settings->stale_after_ns > 0) || (device->held && !had_held)) {
+        ask_for_timer(device);
     }
     pthread_mutex_unlock(&device->lock);
     return error;
+}
+
+void fg_device_lose(struct fg_device *device, enum fg_loss reason, int64_t wall_ms)
+{
+    pthread_mutex_lock(&device->lock);
+    fg_count(&device->source->origin->received, 1);
+    device->port->sink->lose(device->source, reason, wall_ms);
+    pthread_mutex_unlock(&device->lock);
+}
+
+/* Under the device's lock. Devices that connect for each reading would fill the log; a line that is down is
+ * told there. */
+static void go_down(struct fg_device *device)
+{
+    if (device->online) {
+        device->away = FG_LOG_DEBUG;
+        log_device(device, FG_LOG_DEBUG, "offline: its link is down");
+        set_available(device, false);
+    }
 }
 
 void fg_device_link_down(struct fg_device *device, const void *link)
@@ -232,7 +311,16 @@ void fg_device_link_down(struct fg_device *device, const void *link)
     pthread_mutex_lock(&device->lock);
     if (device->link == link) {
         device->link = NULL;
-        set_available(device, false);
+        go_down(device);
+    }
+    pthread_mutex_unlock(&device->lock);
+}
+
+void fg_device_own_link_down(struct fg_device *device)
+{
+    pthread_mutex_lock(&device->lock);
+    if (--device->links == 0) {
+        go_down(device);
     }
     pthread_mutex_unlock(&device->lock);
 }
@@ -244,7 +332,7 @@ void fg_device_stop(struct fg_device *device)
     fg_timer_stop(&device->timer);
     struct fg_held_reading *held = device->held;
     device->held = NULL;
-    if (held && judge_and_offer(device, &held->reading, fg_clock_now_ns(), true) == -ENOBUFS) {
+    if (held && judge_and_offer(device, &held->reading, fg_clock_now_ns()) == -ENOBUFS) {
         device->port->sink->lose(device->source, FG_LOSS_QUEUE_FULL, held->reading.wall_ms);
     }
     free(held);
@@ -271,6 +359,7 @@ static int make(struct fg_port *port, const struct fg_device_defaults *settings,
     device->identity_length = length;
     device->settings = settings;
     device->port = port;
+    device->away = FG_LOG_INFO;
     device->wake.run = run_wake;
     fg_timer_init(&device->timer, port->loop->timers, &port->strand, expired);
     pthread_mutex_init(&device->lock, NULL);

@@ -9,6 +9,7 @@
 
 #include "report.h"
 
+#include "fieldgate/log.h"
 #include "fieldgate/map.h"
 #include "fieldgate/port.h"
 #include "fieldgate/strand.h"
@@ -17,7 +18,7 @@
 
 #include <pthread.h>
 
-/* A reading that min_interval held back, copied. */
+/* A reading that min_interval held back, copied. With payload "points" only the fields that are to go. */
 struct fg_held_reading {
     struct fg_reading reading;
     struct fg_field fields[];
@@ -34,8 +35,9 @@ struct fg_device {
     unsigned links;   /* up, where they are the device's own; see fg_device_link_up */
     bool online;
     bool stopping;
-    int64_t seen_ns;
-    int64_t retry_ns; /* when held may go */
+    enum fg_log_level away; /* level at which it went away: it is told at the same when it comes back */
+    int64_t seen_ns;        /* when its latest reading came or was offered again */
+    int64_t retry_ns;       /* when held may go */
     /* On the port's strand: one timer for staleness and for what is held. */
     struct fg_task wake; /* posted to set the timer */
     bool wake_posted;
@@ -56,6 +58,11 @@ struct fg_port {
     size_t identity_key_length;
     void (*closed)(void *context);
     void *context;
+    struct fg_device *only; /* with identity "port", else NULL */
+    /* Links with a frame that the sink refused, and when there was none any more: nobody is read meanwhile,
+     * so nobody is stale. */
+    atomic_uint waiting;
+    _Atomic int64_t waited_ns;
     atomic_ullong links;
     atomic_ullong received;
     atomic_ullong rejected[FG_REASON_COUNT];
@@ -73,9 +80,13 @@ struct fg_device *fg_device_find(struct fg_port *port, const char *identity, siz
 int fg_device_add(struct fg_port *port, const struct fg_device_defaults *settings, const char *identity,
                   size_t length);
 
-/* A reading of the device came over a link. Returns 0: published, held or suppressed; or -ENOBUFS: nothing
- * was changed. */
-int fg_device_take(struct fg_device *device, const struct fg_reading *reading, const void *link);
+/* A reading of the device came over a link: the device is online. Returns 0: published, held, suppressed, or
+ * lost and counted; or, only when can_wait, -ENOBUFS: the sink has no room, and nothing was counted. */
+int fg_device_take(struct fg_device *device, const struct fg_reading *reading, const void *link,
+                   bool can_wait);
+
+/* A reading of the device is lost before it could be taken. */
+void fg_device_lose(struct fg_device *device, enum fg_loss reason, int64_t wall_ms);
 
 /* A link is up that belongs to this device alone: it is online, whether or not it says something. Each such
  * link is told to fg_device_own_link_down when it goes; with the last of them the device is offline. */

@@ -16,11 +16,14 @@ struct port_link {
     struct fg_link *link;
     struct fg_framer framer;
     struct fg_device *device; /* of the latest frame: saves the look-up */
+    bool several;             /* devices were on it */
+    bool waits;               /* for room for refused; counted in port->waiting */
     struct fg_buffer refused; /* a frame that the sink had no room for */
     int64_t refused_ns;       /* when it was received */
     union fg_address peer;
     struct gap *gap; /* where silence ends a frame */
     bool is_own;     /* the device was told that this link of its own is up */
+    struct fg_task burial;
 };
 
 struct gap {
@@ -29,12 +32,18 @@ struct gap {
     int64_t received_ns;
 };
 
-static void reject(struct fg_port *port, struct fg_device *device, enum fg_reason reason, uint64_t count)
+static void count_rejected(struct fg_port *port, struct fg_device *device, enum fg_reason reason,
+                           uint64_t count)
 {
     fg_count(&port->rejected[reason], count);
     if (device) {
         fg_count(&device->source->origin->rejected[reason], count);
     }
+}
+
+static void reject(struct fg_port *port, struct fg_device *device, enum fg_reason reason, uint64_t count)
+{
+    count_rejected(port, device, reason, count);
     fg_log_limited(&port->reject_limits[reason], FG_LOG_WARNING, port->settings->name,
                    device ? device->source->origin->device : NULL, "input rejected: %s",
                    fg_reason_name(reason));
@@ -42,7 +51,22 @@ static void reject(struct fg_port *port, struct fg_device *device, enum fg_reaso
 
 static void on_rejected(void *context, enum fg_reason reason, uint64_t count)
 {
-    reject(context, NULL, reason, count);
+    if (reason == FG_REASON_OVERRUN) {
+        reject(context, NULL, reason, count);
+    } else {
+        count_rejected(context, NULL, reason, count); /* the endpoint told who was refused */
+    }
+}
+
+/* A device that is not taken, by its name. */
+static void reject_device(struct fg_port *port, enum fg_reason reason, const char *identity, size_t length)
+{
+    count_rejected(port, NULL, reason, 1);
+    fg_log_limited(&port->reject_limits[reason], FG_LOG_WARNING, port->settings->name, NULL,
+                   "device \"%.*s\" rejected: %s", (int)length, identity,
+                   reason == FG_REASON_UNKNOWN_DEVICE
+                       ? "it is not under devices, and allow_unknown is false"
+                       : "there are as many as max_devices allows, or no memory for one more");
 }
 
 /* The identity of a frame's device as text; number keeps the room of a number's text. */
@@ -54,7 +78,7 @@ static enum fg_reason identify(const struct port_link *state, const struct fg_re
     if (port->by_peer) {
         *length = from ? fg_address_text(from, number) : 0;
         *identity = number;
-    } else if (!port->by_port) {
+    } else {
         const struct fg_field *field = fg_record_find(record, port->identity_key, port->identity_key_length);
         if (!field || field->value.kind == FG_VALUE_NULL) {
             return FG_REASON_NO_IDENTITY;
@@ -75,49 +99,53 @@ static enum fg_reason identify(const struct port_link *state, const struct fg_re
         }
         return FG_REASON_NONE;
     }
-    if (*length == 0) { /* the port's one device, and peers without an address */
-        const struct fg_device_settings *listed = port->settings->devices.items;
-        *identity = port->by_port && port->settings->devices.count == 1 ? listed->name : port->settings->name;
+    if (*length == 0) { /* a peer without an address */
+        *identity = port->settings->name;
         *length = strlen(*identity);
     }
     return FG_REASON_NONE;
 }
 
+/* Whose the frame is. NULL: nobody's, which is counted. */
 static struct fg_device *device_of(struct port_link *state, const struct fg_record *record,
-                                   const union fg_address *from, enum fg_reason *reason)
+                                   const union fg_address *from)
 {
-    if (state->port->by_port && state->device) {
-        return state->device;
+    if (state->port->only) {
+        return state->port->only;
     }
     char number[FG_ADDRESS_TEXT];
     const char *identity = NULL;
     size_t length = 0;
-    *reason = identify(state, record, from, number, &identity, &length);
-    if (*reason != FG_REASON_NONE) {
+    enum fg_reason reason = identify(state, record, from, number, &identity, &length);
+    if (reason != FG_REASON_NONE) {
+        reject(state->port, NULL, reason, 1);
         return NULL;
     }
     struct fg_device *last = state->device;
-    if (!last || last->identity_length != length || memcmp(last->identity, identity, length) != 0) {
-        last = fg_device_find(state->port, identity, length, reason);
-        if (last) {
-            state->device = last;
-        }
+    if (last && last->identity_length == length && memcmp(last->identity, identity, length) == 0) {
+        return last;
     }
-    return last;
+    struct fg_device *found = fg_device_find(state->port, identity, length, &reason);
+    if (found) {
+        state->several = state->several || (last && last != found);
+        state->device = found;
+    } else {
+        reject_device(state->port, reason, identity, length);
+    }
+    return found;
 }
 
-/* The device's own time, taken out of the record. */
-static void take_time(struct fg_device *device, struct fg_record *record, struct fg_reading *reading)
+/* The device's own time, taken out of the record. False when it should be there and is not. */
+static bool take_time(const struct fg_device *device, struct fg_record *record, struct fg_reading *reading)
 {
     const char *key = device->settings->time_key;
     if (!key[0]) {
-        return;
+        return true;
     }
     const struct fg_field *field = fg_record_find(record, key, strlen(key));
-    if (!field || fg_time_parse(&field->value, &reading->wall_ms) != 0) {
-        reject(device->port, device, FG_REASON_BAD_TIME, 1);
-    }
+    bool good = field && fg_time_parse(&field->value, &reading->wall_ms) == 0;
     fg_record_remove(record, key, strlen(key));
+    return good;
 }
 
 static int64_t wall_at(int64_t taken_ns)
@@ -134,29 +162,29 @@ static int take_frame(struct port_link *state, const struct fg_frame *frame, int
     struct fg_record record;
     enum fg_reason reason = fg_decode(decoder->variant ? decoder->variant : &fg_decoder_raw.variant,
                                       decoder->settings, frame->bytes, frame->size, &record);
-    struct fg_device *device = NULL;
-    if (reason == FG_REASON_NONE) {
-        device = device_of(state, &record, from, &reason);
-    }
     if (reason != FG_REASON_NONE) {
         fg_count(&port->received, 1);
-        reject(port, port->by_port ? state->device : NULL, reason, 1);
+        reject(port, port->only, reason, 1);
+        return 0;
+    }
+    struct fg_device *device = device_of(state, &record, from);
+    if (!device) {
+        fg_count(&port->received, 1);
         return 0;
     }
     struct fg_reading reading = { .taken_ns = received_ns,
                                   .wall_ms = wall_at(received_ns),
                                   .frame = frame->bytes,
                                   .frame_size = frame->size };
-    take_time(device, &record, &reading);
+    bool good_time = take_time(device, &record, &reading);
     reading.fields = record.fields;
     reading.count = record.count;
-    int error = fg_device_take(device, &reading, state);
-    if (error == -ENOBUFS && fg_link_can_wait(state->link)) {
-        return error;
+    if (fg_device_take(device, &reading, state, fg_link_can_wait(state->link)) == -ENOBUFS) {
+        state->device = device; /* whoever keeps the frame wants to know */
+        return -ENOBUFS;
     }
-    if (error == -ENOBUFS) {
-        port->sink->lose(device->source, FG_LOSS_QUEUE_FULL, reading.wall_ms);
-        fg_count(&device->source->origin->received, 1);
+    if (!good_time) {
+        reject(port, device, FG_REASON_BAD_TIME, 1);
     }
     fg_count(&port->received, 1);
     return 0;
@@ -165,29 +193,36 @@ static int take_frame(struct port_link *state, const struct fg_frame *frame, int
 /* Keeps a refused frame and stops reading until there is room. */
 static void keep_refused(struct port_link *state, const struct fg_frame *frame, int64_t received_ns)
 {
-    if (fg_buffer_append(&state->refused, frame->bytes, frame->size) || frame->size == 0) {
-        fg_log_limited(&state->port->reject_limits[0], FG_LOG_ERROR, state->port->settings->name, NULL,
+    struct fg_port *port = state->port;
+    if (fg_buffer_append(&state->refused, frame->bytes, frame->size)) {
+        fg_log_limited(&port->reject_limits[0], FG_LOG_ERROR, port->settings->name, NULL,
                        "no memory to keep a reading while the queue is full: it is lost");
-        if (state->device) {
-            state->port->sink->lose(state->device->source, FG_LOSS_NO_MEMORY, wall_at(received_ns));
-        }
+        fg_device_lose(state->device, FG_LOSS_NO_MEMORY, wall_at(received_ns));
+        fg_count(&port->received, 1);
         return;
     }
+    state->waits = true;
     state->refused_ns = received_ns;
+    atomic_fetch_add(&port->waiting, 1);
     fg_link_pause(state->link);
 }
 
 static bool offer_refused(struct port_link *state)
 {
-    if (state->refused.size == 0) {
+    if (!state->waits) {
         return true;
     }
-    struct fg_frame frame = { .bytes = state->refused.bytes, .size = state->refused.size };
+    static const uint8_t nothing[1];
+    struct fg_frame frame = { .bytes = state->refused.size > 0 ? state->refused.bytes : nothing,
+                              .size = state->refused.size };
     if (take_frame(state, &frame, state->refused_ns, &state->peer) == -ENOBUFS) {
         fg_link_pause(state->link);
         return false;
     }
     fg_buffer_fini(&state->refused);
+    state->waits = false;
+    atomic_store(&state->port->waited_ns, fg_clock_now_ns());
+    atomic_fetch_sub(&state->port->waiting, 1);
     return true;
 }
 
@@ -197,7 +232,7 @@ static bool handle(struct port_link *state, enum fg_framing_result result, const
 {
     if (result == FG_FRAMING_REJECT) {
         fg_count(&state->port->received, 1);
-        reject(state->port, state->port->by_port ? state->device : NULL, reason, 1);
+        reject(state->port, state->port->only, reason, 1);
     } else if (result == FG_FRAMING_FRAME && take_frame(state, frame, received_ns, from) == -ENOBUFS) {
         keep_refused(state, frame, received_ns);
         return false;
@@ -309,36 +344,34 @@ static void *on_up(void *context, struct fg_link *link)
     }
     fg_count(&port->links, 1);
     if (port->own_links) {
-        enum fg_reason reason = FG_REASON_NONE;
-        state->device = device_of(state, NULL, NULL, &reason);
-        if (state->device) {
-            state->is_own = true;
-            fg_device_own_link_up(state->device);
-        }
+        state->is_own = true;
+        fg_device_own_link_up(port->only);
     }
     return state;
 }
 
-struct down {
-    const void *link;
-};
-
 static void visit_down(void *value, void *context)
 {
-    fg_device_link_down(value, ((const struct down *)context)->link);
+    fg_device_link_down(value, context);
 }
 
-/* A timer's task may still stand in the link's mailbox: it goes with a task posted behind it. */
-struct burial {
-    struct fg_task task;
-    struct port_link *state;
-};
+/* Most links have had one device or none: not all of the port's are looked at for each that goes. */
+static void tell_down(struct port_link *state)
+{
+    struct fg_port *port = state->port;
+    struct fg_device *device = port->only ? port->only : state->device;
+    if (device && !state->several) {
+        fg_device_link_down(device, state);
+    } else if (device) {
+        pthread_mutex_lock(&port->lock);
+        fg_map_each(&port->devices, visit_down, state);
+        pthread_mutex_unlock(&port->lock);
+    }
+}
 
 static void bury(struct fg_task *task)
 {
-    struct burial *burial = (struct burial *)task;
-    free_link(burial->state);
-    free(burial);
+    free_link((struct port_link *)(void *)((char *)task - offsetof(struct port_link, burial)));
 }
 
 static void on_down(void *context, int error)
@@ -351,27 +384,23 @@ static void on_down(void *context, int error)
         struct fg_frame frame;
         enum fg_reason reason = FG_REASON_NONE;
         enum fg_framing_result result = fg_framer_end(&state->framer, FG_FRAMING_LINK_DOWN, &frame, &reason);
-        handle(state, result, &frame, reason, fg_clock_now_ns(), &state->peer);
+        int64_t received_ns = state->gap ? state->gap->received_ns : fg_clock_now_ns();
+        handle(state, result, &frame, reason, received_ns, &state->peer);
     }
     if (state->is_own) {
-        fg_device_own_link_down(state->device);
+        fg_device_own_link_down(port->only);
     } else {
-        struct down down = { .link = state };
-        pthread_mutex_lock(&port->lock);
-        fg_map_each(&port->devices, visit_down, &down);
-        pthread_mutex_unlock(&port->lock);
+        tell_down(state);
     }
     atomic_fetch_sub_explicit(&port->links, 1, memory_order_relaxed);
     if (!state->gap) {
         free_link(state);
         return;
     }
+    /* The timer's task may still stand in the link's mailbox: the state goes with a task behind it. */
     fg_timer_stop(&state->gap->timer);
-    struct burial *burial = malloc(sizeof *burial);
-    if (burial) { /* without memory the link's state stays: a leak is better than a use after free */
-        *burial = (struct burial){ .task = { .run = bury }, .state = state };
-        fg_strand_post(fg_link_strand(state->link), &burial->task);
-    }
+    state->burial.run = bury;
+    fg_strand_post(fg_link_strand(state->link), &state->burial);
 }
 
 static const struct fg_link_events link_events = {
@@ -388,6 +417,10 @@ static int add_listed(struct fg_port *port)
     if (!error && port->by_port && port->settings->devices.count == 0) {
         const char *name = port->settings->name;
         error = fg_device_add(port, &port->settings->defaults, name, strlen(name));
+    }
+    if (!error && port->by_port) {
+        const char *name = port->settings->devices.count > 0 ? listed->name : port->settings->name;
+        port->only = fg_map_get(&port->devices, name, strlen(name));
     }
     return error;
 }

@@ -111,6 +111,7 @@ struct fg_report_verdict fg_report_judge(const struct fg_report *report, const s
                     (settings->max_interval_ns > 0 && now_ns - memory->sent_ns >= settings->max_interval_ns);
         if (passes[i] && memory && now_ns - memory->sent_ns < settings->min_interval_ns) {
             passes[i] = false;
+            verdict.later[i] = true;
             int64_t due_ns = memory->sent_ns + settings->min_interval_ns;
             if (verdict.retry_ns == 0 || due_ns < verdict.retry_ns) {
                 verdict.retry_ns = due_ns;

@@ -19,8 +19,9 @@ struct fg_report *fg_report_new(const struct fg_device_defaults *settings);
 void fg_report_free(struct fg_report *report);
 
 struct fg_report_verdict {
-    size_t passed;    /* fields to publish */
-    int64_t retry_ns; /* earliest time at which a field held back by min_interval alone may go; 0: none */
+    size_t passed;                    /* fields to publish */
+    int64_t retry_ns;                 /* earliest time at which one of later may go; 0: none */
+    bool later[FG_RECORD_MAX_FIELDS]; /* fields that min_interval alone holds back */
 };
 
 /* Judges each field: passes[i] is whether it goes now. Changes nothing. */

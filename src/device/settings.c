@@ -1,10 +1,12 @@
 #include "fieldgate/clock.h"
 #include "fieldgate/decoder.h"
 #include "fieldgate/framing.h"
+#include "fieldgate/map.h"
 #include "fieldgate/port.h"
 #include "fieldgate/topic.h"
 #include "fieldgate/transport.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -272,18 +274,51 @@ static const struct fg_setting port_settings[] = {
     { 0 },
 };
 
+static void check_names(struct fg_check *check, const struct fg_port_settings *port)
+{
+    const struct fg_device_settings *devices = port->devices.items;
+    struct fg_map names; /* there may be a hundred thousand: looked up, not compared each with each */
+    fg_map_init(&names);
+    for (size_t i = 0; i < port->devices.count; i++) {
+        const char *name = devices[i].name;
+        if (fg_map_add(&names, name, strlen(name), (void *)(uintptr_t)&devices[i]) == -EEXIST) {
+            const struct fg_device_settings *first = fg_map_get(&names, name, strlen(name));
+            char path[48];
+            snprintf(path, sizeof path, "devices[%zu].name", i);
+            fg_check_problem(check, path, "\"%s\" is the name of devices[%zu] already; names are unique",
+                             name, (size_t)(first - devices));
+        }
+    }
+    fg_map_fini(&names);
+}
+
+/* where is "" for the port, else as in "devices[3]." */
+static void check_points(struct fg_check *check, const char *where, const struct fg_settings_list *list)
+{
+    const struct fg_point_settings *points = list->items;
+    char path[64];
+    for (size_t i = 0; i < list->count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(points[i].name, points[j].name) == 0) {
+                snprintf(path, sizeof path, "%spoints[%zu].name", where, i);
+                fg_check_problem(check, path, "\"%s\" is the name of points[%zu] already; names are unique",
+                                 points[i].name, j);
+                break;
+            }
+        }
+    }
+}
+
 static void check_devices(struct fg_check *check, const struct fg_port_settings *port)
 {
     const struct fg_device_settings *devices = port->devices.items;
-    char path[48];
+    check_names(check, port);
+    check_points(check, "", &port->defaults.points);
     for (size_t i = 0; i < port->devices.count; i++) {
-        for (size_t j = 0; j < i; j++) {
-            if (strcmp(devices[i].name, devices[j].name) == 0) {
-                snprintf(path, sizeof path, "devices[%zu].name", i);
-                fg_check_problem(check, path, "\"%s\" is the name of devices[%zu] already; names are unique",
-                                 devices[i].name, j);
-                break;
-            }
+        if (devices[i].defaults.points.items != port->defaults.points.items) {
+            char where[32];
+            snprintf(where, sizeof where, "devices[%zu].", i);
+            check_points(check, where, &devices[i].defaults.points);
         }
     }
     if (strcmp(port->identity, "port") == 0 && port->devices.count > 1) {

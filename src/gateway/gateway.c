@@ -238,7 +238,7 @@ static int choose_names(struct gateway *gateway)
     if (settings->gateway.id[0]) {
         memcpy(gateway->id, settings->gateway.id, strlen(settings->gateway.id) + 1);
     } else {
-        if (gethostname(gateway->id, sizeof gateway->id - 1) < 0 || !gateway->id[0]) {
+        if (gethostname(gateway->id, sizeof gateway->id) < 0 || !gateway->id[0]) {
             memcpy(gateway->id, "fieldgate", sizeof "fieldgate");
         }
         for (char *at = gateway->id; *at; at++) {

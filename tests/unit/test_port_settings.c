@@ -1,0 +1,115 @@
+#include "fieldgate/config.h"
+#include "fieldgate/port.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char problems[4096];
+
+static void note(void *context, const char *problem)
+{
+    (void)context;
+    size_t used = strlen(problems);
+    snprintf(problems + used, sizeof problems - used, "%s\n", problem);
+}
+
+/* What is told of a port on TCP whose other settings these are. */
+static const char *told_of(const char *settings)
+{
+    char path[] = "/tmp/fieldgate-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    FILE *file = fdopen(fd, "w");
+    fprintf(file, "name = \"p\"; transport: { type = \"tcp-server\"; tcp_port = 0; };\n%s", settings);
+    fclose(file);
+    problems[0] = '\0';
+    struct fg_config *config = NULL;
+    if (fg_config_read(path, &fg_port_schema, note, NULL, &config) == 0) {
+        fg_config_free(config);
+    }
+    unlink(path);
+    return problems;
+}
+
+#define LINE "framing: { type = \"line\"; };"
+#define KEY  LINE "identity = \"key:id\"; decoder: { type = \"json\"; };"
+
+static void a_port_with_a_stream_needs_a_framing(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(told_of(""), "framing is missing"));
+    assert_string_equal(told_of(LINE), "");
+}
+
+static void device_names_are_unique(void **state)
+{
+    (void)state;
+    const char *told = told_of(KEY "devices = ( { name = \"a\"; }, { name = \"b\"; }, { name = \"a\"; } );");
+    assert_non_null(strstr(told, "devices[2].name: \"a\" is the name of devices[0] already"));
+    assert_null(strstr(told, "devices[1]"));
+}
+
+static void point_names_are_unique(void **state)
+{
+    (void)state;
+    const char *told = told_of(
+        KEY "points = ( { name = \"t\"; }, { name = \"t\"; } ); devices = ( { name = \"a\"; },"
+            " { name = \"b\"; points = ( { name = \"u\"; }, { name = \"v\"; }, { name = \"u\"; } ); } );");
+    assert_non_null(strstr(told, " points[1].name: \"t\" is the name of points[0] already"));
+    assert_non_null(strstr(told, "devices[1].points[2].name: \"u\" is the name of points[0] already"));
+    assert_null(strstr(told, "devices[0]"));
+}
+
+static void an_identity_by_port_has_one_device(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(told_of(LINE "devices = ( { name = \"a\"; }, { name = \"b\"; } );"),
+                           "has 2 devices, but with identity \"port\" there is one"));
+}
+
+static void a_key_as_identity_needs_a_decoder(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(told_of(LINE "identity = \"key:id\";"), "needs a decoder that yields fields"));
+    assert_non_null(strstr(told_of(LINE "identity = \"unit\";"), "is none of"));
+}
+
+static void devices_are_not_compared_each_with_each(void **state)
+{
+    (void)state;
+    static char settings[1000000];
+    size_t used = (size_t)snprintf(settings, sizeof settings, "%s",
+                                   KEY "max_devices = 100000; devices = ( { name = \"x\"; }");
+    for (int i = 0; i < 50000; i++) {
+        used += (size_t)snprintf(settings + used, sizeof settings - used, ",{name=\"%d\";}", i);
+    }
+    snprintf(settings + used, sizeof settings - used, ");");
+    struct timespec before;
+    struct timespec after;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+    assert_string_equal(told_of(settings), "");
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+    assert_true(after.tv_sec - before.tv_sec < 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_port_with_a_stream_needs_a_framing),
+        cmocka_unit_test(device_names_are_unique),
+        cmocka_unit_test(point_names_are_unique),
+        cmocka_unit_test(an_identity_by_port_has_one_device),
+        cmocka_unit_test(a_key_as_identity_needs_a_decoder),
+        cmocka_unit_test(devices_are_not_compared_each_with_each),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
