@@ -2,9 +2,14 @@
 
 #include "fieldgate/clock.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* A queue that held so much is worth looking for memory that can be given back, and how often. */
+#define TRIM_BYTES    (256 * 1024)
+#define TRIM_EVERY_NS (5 * FG_NS_PER_S)
 
 static void chain_put(struct fg_chain *chain, struct fg_message *message)
 {
@@ -301,6 +306,17 @@ static void land(struct fg_publisher *publisher, struct fg_flight *flight, int r
     fg_origin_unref(flight->origin);
 }
 
+/* The queue was long and is empty: what malloc holds of it goes back to the system, now and then. */
+static void give_memory_back(struct fg_publisher *publisher)
+{
+    int64_t now_ns = fg_clock_now_ns();
+    if (now_ns >= publisher->trim_ns) {
+        publisher->trim_ns = now_ns + TRIM_EVERY_NS;
+        publisher->most_bytes = 0;
+        malloc_trim(0);
+    }
+}
+
 void fg_flow_settle(struct fg_publisher *publisher)
 {
     struct fg_session *session = publisher->session;
@@ -317,10 +333,17 @@ void fg_flow_settle(struct fg_publisher *publisher)
         return;
     }
     pthread_mutex_lock(&publisher->lock);
+    if (publisher->outbox.bytes > publisher->most_bytes) {
+        publisher->most_bytes = publisher->outbox.bytes;
+    }
     fg_outbox_release(&publisher->outbox, publisher->released_count, publisher->released_bytes);
     bool room = fg_outbox_reopen(&publisher->outbox);
+    bool empty = publisher->outbox.bytes == 0;
     pthread_mutex_unlock(&publisher->lock);
     publisher->released_count = publisher->released_bytes = 0;
+    if (empty && publisher->most_bytes > TRIM_BYTES) {
+        give_memory_back(publisher);
+    }
     if (room && publisher->room && publisher->phase == FG_RUNNING) {
         publisher->room(publisher->context);
     }

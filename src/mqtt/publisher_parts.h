@@ -82,6 +82,8 @@ struct fg_publisher {
     struct fg_chain again; /* QoS 0, handed over and never written */
     struct fg_chain taken; /* taken from the outbox, not handed over */
     size_t released_count, released_bytes;
+    size_t most_bytes; /* that were in the outbox since memory was given back */
+    int64_t trim_ns;   /* when that may be done next */
     enum fg_stop_phase phase;
     enum fg_status_due status_due;
     size_t address;    /* the one being tried or in use */
