@@ -243,25 +243,44 @@ static void expired(struct fg_timer *timer)
     pthread_mutex_unlock(&device->lock);
 }
 
-/* The device was heard, under its lock. Returns whether it was away. */
-static bool hear(struct fg_device *device, const void *link)
+/* Under the device's lock: something was heard of the device. */
+static void come_online(struct fg_device *device)
 {
     device->seen_ns = fg_clock_now_ns();
-    device->link = link;
     if (device->online) {
-        return false;
+        return;
     }
     log_device(device, device->away, "online");
     set_available(device, true);
-    return true;
+    if (device->settings->stale_after_ns > 0) {
+        ask_for_timer(device);
+    }
+}
+
+/* Under the device's lock. Devices that connect for each reading would fill the log; a line that is down is
+ * told by its endpoint. */
+static void go_with_link(struct fg_device *device)
+{
+    if (device->online) {
+        device->away = FG_LOG_DEBUG;
+        log_device(device, FG_LOG_DEBUG, "offline: its link is down");
+    }
+    set_available(device, false);
 }
 
 void fg_device_own_link_up(struct fg_device *device)
 {
     pthread_mutex_lock(&device->lock);
     device->links++;
-    if (hear(device, device->link) && device->settings->stale_after_ns > 0) {
-        ask_for_timer(device);
+    come_online(device);
+    pthread_mutex_unlock(&device->lock);
+}
+
+void fg_device_own_link_down(struct fg_device *device)
+{
+    pthread_mutex_lock(&device->lock);
+    if (--device->links == 0) {
+        go_with_link(device);
     }
     pthread_mutex_unlock(&device->lock);
 }
@@ -270,7 +289,8 @@ int fg_device_take(struct fg_device *device, const struct fg_reading *reading, c
                    bool can_wait)
 {
     pthread_mutex_lock(&device->lock);
-    bool was_away = hear(device, link);
+    device->link = link;
+    come_online(device);
     bool had_held = device->held != NULL;
     int error = judge_and_offer(device, reading, reading->taken_ns);
     if (error == -ENOBUFS && !can_wait) {
@@ -280,7 +300,7 @@ int fg_device_take(struct fg_device *device, const struct fg_reading *reading, c
     if (error == 0) {
         fg_count(&device->source->origin->received, 1);
     }
-    if ((was_away && device->settings->stale_after_ns > 0) || (device->held && !had_held)) {
+    if (device->held && !had_held) {
         ask_for_timer(device);
     }
     pthread_mutex_unlock(&device->lock);
@@ -295,32 +315,12 @@ void fg_device_lose(struct fg_device *device, enum fg_loss reason, int64_t wall_
     pthread_mutex_unlock(&device->lock);
 }
 
-/* Under the device's lock. Devices that connect for each reading would fill the log; a line that is down is
- * told there. */
-static void go_down(struct fg_device *device)
-{
-    if (device->online) {
-        device->away = FG_LOG_DEBUG;
-        log_device(device, FG_LOG_DEBUG, "offline: its link is down");
-        set_available(device, false);
-    }
-}
-
 void fg_device_link_down(struct fg_device *device, const void *link)
 {
     pthread_mutex_lock(&device->lock);
     if (device->link == link) {
         device->link = NULL;
-        go_down(device);
-    }
-    pthread_mutex_unlock(&device->lock);
-}
-
-void fg_device_own_link_down(struct fg_device *device)
-{
-    pthread_mutex_lock(&device->lock);
-    if (--device->links == 0) {
-        go_down(device);
+        go_with_link(device);
     }
     pthread_mutex_unlock(&device->lock);
 }

@@ -22,7 +22,6 @@ struct port_link {
     int64_t refused_ns;       /* when it was received */
     union fg_address peer;
     struct gap *gap; /* where silence ends a frame */
-    bool is_own;     /* the device was told that this link of its own is up */
     struct fg_task burial;
 };
 
@@ -344,7 +343,6 @@ static void *on_up(void *context, struct fg_link *link)
     }
     fg_count(&port->links, 1);
     if (port->own_links) {
-        state->is_own = true;
         fg_device_own_link_up(port->only);
     }
     return state;
@@ -360,7 +358,9 @@ static void tell_down(struct port_link *state)
 {
     struct fg_port *port = state->port;
     struct fg_device *device = port->only ? port->only : state->device;
-    if (device && !state->several) {
+    if (port->own_links) {
+        fg_device_own_link_down(port->only);
+    } else if (device && !state->several) {
         fg_device_link_down(device, state);
     } else if (device) {
         pthread_mutex_lock(&port->lock);
@@ -387,11 +387,7 @@ static void on_down(void *context, int error)
         int64_t received_ns = state->gap ? state->gap->received_ns : fg_clock_now_ns();
         handle(state, result, &frame, reason, received_ns, &state->peer);
     }
-    if (state->is_own) {
-        fg_device_own_link_down(port->only);
-    } else {
-        tell_down(state);
-    }
+    tell_down(state);
     atomic_fetch_sub_explicit(&port->links, 1, memory_order_relaxed);
     if (!state->gap) {
         free_link(state);
