@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+_Static_assert(sizeof(time_t) >= sizeof(int64_t), "32-bit systems need glibc 2.34 and _TIME_BITS=64");
+
 int64_t fg_clock_now_ns(void)
 {
     struct timespec now;

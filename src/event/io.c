@@ -8,7 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-static int64_t recv_datagram(int fd, struct fg_op *op, void *buffer, size_t size)
+static ssize_t recv_datagram(int fd, struct fg_op *op, void *buffer, size_t size)
 {
     struct iovec vector = { .iov_base = buffer, .iov_len = size };
     struct msghdr message = {

@@ -86,6 +86,9 @@ static const struct fg_schema gateway_schema = {
     .settings = gateway_settings,
 };
 
+/* From qos to the end of retain, without the padding behind: it depends on the member that follows. */
+#define INHERITED_SIZE(type) (offsetof(type, retain) + sizeof(((type *)NULL)->retain) - offsetof(type, qos))
+
 static const struct fg_setting all_settings[] = {
     { .key = "gateway",
       .type = FG_SETTING_GROUP,
@@ -105,14 +108,12 @@ static const struct fg_setting all_settings[] = {
       .schema = &fg_port_schema,
       .inherit_from = offsetof(struct fg_settings, mqtt) + offsetof(struct fg_mqtt_settings, qos),
       .inherit_to = offsetof(struct fg_port_settings, defaults) + offsetof(struct fg_device_defaults, qos),
-      .inherit_size =
-          offsetof(struct fg_mqtt_settings, max_inflight) - offsetof(struct fg_mqtt_settings, qos),
+      .inherit_size = INHERITED_SIZE(struct fg_mqtt_settings),
       .help = "The ways onto wires." },
     { 0 },
 };
 
-_Static_assert(offsetof(struct fg_mqtt_settings, max_inflight) - offsetof(struct fg_mqtt_settings, qos) ==
-                   offsetof(struct fg_device_defaults, topic) - offsetof(struct fg_device_defaults, qos),
+_Static_assert(INHERITED_SIZE(struct fg_mqtt_settings) == INHERITED_SIZE(struct fg_device_defaults),
                "qos and retain stand alike in both");
 
 /* Ports are told apart by their names. */

@@ -230,7 +230,7 @@ static void qos_0_that_was_never_written_is_sent_again_in_order(void **state)
     assert_int_equal(bench_stats(bench).published, 200);
     assert_int_equal(bench_stats(bench).acknowledged, 200);
     /* What was written before the cut may have gone with the connection; the rest is there, in order. */
-    assert_true(test_subscriber_wait_count(&bench->subscriber, "base/a", 200 - written, 10000));
+    assert_true(test_subscriber_wait_count(&bench->subscriber, "base/a", (size_t)(200 - written), 10000));
     char text[8];
     int last = 199;
     for (size_t i = test_subscriber_count(&bench->subscriber, "base/a"); i-- > 0 && last >= (int)written;

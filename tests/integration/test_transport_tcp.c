@@ -109,7 +109,7 @@ static void connections_beyond_the_most_are_closed_and_counted(void **state)
     for (size_t tries = 0; RIG_GET(port, port->ups) == 2; tries++) {
         assert_in_range(tries, 0, 1000);
         int fourth = rig_connect(number);
-        size_t refused = RIG_GET(port, port->rejected[FG_REASON_MAX_CONNECTIONS]);
+        uint64_t refused = RIG_GET(port, port->rejected[FG_REASON_MAX_CONNECTIONS]);
         RIG_WAIT(port, port->ups == 3 || port->rejected[FG_REASON_MAX_CONNECTIONS] > refused || refused > 1);
         close(fourth);
     }
