@@ -1,7 +1,9 @@
 #!/bin/bash
 # Every example in config/ is accepted by --check, and so is every complete configuration that README.md shows.
 set -euo pipefail
-daemon=$1 source=$2
+source=$2
+read -ra run <<<"${FG_TEST_WRAPPER-}"
+run+=("$1")
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT
 
@@ -14,7 +16,7 @@ shown=("$directory"/*.cfg)
 [ ${#examples[@]} -ge 5 ] && [ -e "${shown[0]}" ]
 result=0
 for file in "${examples[@]}" "${shown[@]}"; do
-    said=$("$daemon" --check -c "$file" 2>&1) && status=0 || status=$?
+    said=$("${run[@]}" --check -c "$file" 2>&1) && status=0 || status=$?
     printf '%s\n' "$said"
     if [ "$status" -ne 0 ] || [ "$said" != "$file: OK" ]; then
         printf 'FAILED: %s is not accepted (exit status %d)\n' "$file" "$status"

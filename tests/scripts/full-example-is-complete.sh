@@ -2,10 +2,12 @@
 # config/fieldgate.cfg shows every setting, and every kind of transport, framing and decoder, that the tables have.
 set -euo pipefail
 source=$2 build=$3
+read -ra run <<<"${FG_TEST_WRAPPER-}"
+run+=("$build/fieldgate-reference")
 example=$source/config/fieldgate.cfg
 result=0
 
-reference=$("$build/fieldgate-reference")
+reference=$("${run[@]}")
 # shellcheck disable=SC2016 # the backticks are the page's
 mapfile -t keys < <(sed -n 's/^| `\([a-z_]*\)` | [a-z].*/\1/p' <<<"$reference" | sort -u)
 [ ${#keys[@]} -gt 40 ]

@@ -19,7 +19,9 @@ done
 
 unit=$prefix/lib/systemd/system/fieldgated.service
 program=$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$unit")
-if ! "$directory$program" --version | grep -q '^fieldgated [0-9]'; then
+read -ra run <<<"${FG_TEST_WRAPPER-}"
+run+=("$directory$program")
+if ! "${run[@]}" --version | grep -q '^fieldgated [0-9]'; then
     printf 'FAILED: ExecStart= names %s, which does not run\n' "$program"
     result=1
 fi

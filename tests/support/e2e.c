@@ -1,5 +1,7 @@
 #include "support/e2e.h"
 
+#include "fieldgate/event_model.h"
+
 #include "support/wait.h"
 
 #include <setjmp.h>
@@ -17,9 +19,6 @@
 #define PATIENCE_MS 10000
 #define MODELS_MAX  8
 #define TESTS_MAX   64
-
-/* Event models that the daemon has. */
-static const char *const event_models[] = { "reactor", "simulated-proactor" };
 
 /* A test of one model, as cmocka is given it. */
 struct item {
@@ -83,15 +82,37 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* The models to run, from the environment or the table. */
-static size_t choose_models(const char *models[MODELS_MAX])
+static void cannot_run_here(void **state)
+{
+    print_message("event model %s\n", (const char *)*state);
+    skip();
+}
+
+/* A model that the kernel, or an emulator, does not grant is a skipped test and not a silent gap. */
+static void show_skipped(const char *group, const char *model, const char *why)
+{
+    char name[96];
+    char about[320];
+    snprintf(name, sizeof name, "%s[%s]", group, model);
+    snprintf(about, sizeof about, "%s cannot run here: %s", model, why);
+    const struct CMUnitTest skipped = { name, cannot_run_here, NULL, NULL, about };
+    _cmocka_run_group_tests(name, &skipped, 1, NULL, NULL);
+}
+
+/* The models to run: those that the environment names, or all that the daemon has and that can run here. */
+static size_t choose_models(const char *group, const char *models[MODELS_MAX])
 {
     static char chosen[256];
     const char *wanted = getenv("FG_TEST_EVENT_MODELS");
     size_t count = 0;
     if (!wanted) {
-        for (; count < sizeof event_models / sizeof event_models[0]; count++) {
-            models[count] = event_models[count];
+        for (size_t i = 0; fg_models[i] && count < MODELS_MAX; i++) {
+            char why[256] = "";
+            if (fg_models[i]->probe(why, sizeof why)) {
+                show_skipped(group, fg_models[i]->name, why);
+            } else {
+                models[count++] = fg_models[i]->name;
+            }
         }
         return count;
     }
@@ -130,7 +151,7 @@ int e2e_main(const char *group, const struct e2e_test *tests, size_t count)
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     signal(SIGPIPE, SIG_IGN);
-    size_t model_count = choose_models(models);
+    size_t model_count = choose_models(group, models);
     for (size_t i = 0; i < model_count; i++) {
         failed += run_model(group, tests, count, models[i]);
     }
