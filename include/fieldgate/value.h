@@ -25,11 +25,13 @@ struct fg_value {
         int64_t integer;
         uint64_t natural;
         double real;
-        struct {
-            const char *bytes;
-            size_t length;
-        } text;
     };
+    /* The text of a TEXT. Of other kinds: what the device wrote, where it wrote text, else NULL; it tells
+     * apart what is one number ("12e5" and "1200e3", or integers beyond 64 bits) and names a device. */
+    struct {
+        const char *bytes;
+        size_t length;
+    } text;
 };
 
 /* One named value. Names are valid UTF-8, 1..FG_NAME_MAX bytes, not NUL-terminated. */

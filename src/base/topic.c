@@ -257,9 +257,14 @@ void fg_topic_free(struct fg_topic *topic)
     free(topic);
 }
 
-/* A field's value as the text of a topic level; what has no text ("" and NULL values) stays empty. */
+/* A field's value as the text of a topic level, as the device wrote it where it wrote text; what has none (""
+ * and NULL values) stays empty. */
 static size_t value_text(const struct fg_value *value, char small[FG_NUMBER_TEXT], const char **text)
 {
+    if (value->text.length > 0) {
+        *text = value->text.bytes;
+        return value->text.length;
+    }
     *text = small;
     switch (value->kind) {
     case FG_VALUE_NULL:
@@ -273,8 +278,7 @@ static size_t value_text(const struct fg_value *value, char small[FG_NUMBER_TEXT
     case FG_VALUE_REAL:
         return fg_real_print(value->real, small);
     case FG_VALUE_TEXT:
-        *text = value->text.bytes;
-        return value->text.length;
+        return 0;
     }
     return 0;
 }

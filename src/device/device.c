@@ -16,7 +16,7 @@ static struct fg_held_reading *hold(const struct fg_reading *reading)
     size_t texts = reading->frame_size;
     for (size_t i = 0; i < reading->count; i++) {
         texts += reading->fields[i].name_length;
-        texts += reading->fields[i].value.kind == FG_VALUE_TEXT ? reading->fields[i].value.text.length : 0;
+        texts += reading->fields[i].value.text.length;
     }
     struct fg_held_reading *held = malloc(sizeof *held + reading->count * sizeof held->fields[0] + texts + 1);
     if (!held) {
@@ -30,7 +30,7 @@ static struct fg_held_reading *hold(const struct fg_reading *reading)
         *field = reading->fields[i];
         field->name = memcpy(room, field->name, field->name_length);
         room += field->name_length;
-        if (field->value.kind == FG_VALUE_TEXT && field->value.text.length > 0) {
+        if (field->value.text.length > 0) {
             field->value.text.bytes = memcpy(room, field->value.text.bytes, field->value.text.length);
             room += field->value.text.length;
         }

@@ -79,15 +79,15 @@ static enum fg_reason identify(const struct port_link *state, const struct fg_re
         *identity = number;
     } else {
         const struct fg_field *field = fg_record_find(record, port->identity_key, port->identity_key_length);
-        if (!field || field->value.kind == FG_VALUE_NULL) {
+        if (!field) {
             return FG_REASON_NO_IDENTITY;
         }
         struct fg_buffer text;
         fg_buffer_init(&text, FG_ADDRESS_TEXT);
-        if (field->value.kind == FG_VALUE_TEXT) {
+        if (field->value.text.length > 0) {
             *identity = field->value.text.bytes;
             *length = field->value.text.length;
-        } else if (fg_json_put_value(&text, &field->value) == 0) {
+        } else if (field->value.kind != FG_VALUE_NULL && fg_json_put_value(&text, &field->value) == 0) {
             memcpy(number, text.bytes, text.size);
             *identity = number;
             *length = text.size;

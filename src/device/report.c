@@ -150,7 +150,10 @@ void fg_report_published(struct fg_report *report, const struct fg_field *fields
             continue;
         }
         struct fg_value value = fields[i].value;
-        if (value.kind == FG_VALUE_TEXT) {
+        if (value.kind != FG_VALUE_TEXT) {
+            value.text.bytes = NULL; /* how a number was written is not compared */
+            value.text.length = 0;
+        } else {
             char *copy = malloc(value.text.length + 1);
             if (copy) {
                 memcpy(copy, value.text.bytes, value.text.length);

@@ -50,7 +50,9 @@ struct fg_value fg_span_value(struct fg_span span)
 {
     struct fg_value value = { .kind = FG_VALUE_NULL };
     if (span.length > 0 && !fg_number_parse(span.bytes, span.length, &value)) {
-        value = fg_value_text(span.bytes, span.length);
+        return fg_value_text(span.bytes, span.length);
     }
+    value.text.bytes = span.bytes;
+    value.text.length = span.length;
     return value;
 }

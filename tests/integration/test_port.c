@@ -628,6 +628,25 @@ static void the_peer_can_be_the_identity(void **state)
     bench_free(bench);
 }
 
+static void a_number_is_the_identity_as_the_device_wrote_it(void **state)
+{
+    struct bench *bench = bench_on(state, SOCK_DGRAM, PAIR "identity = \"key:id\";", -1);
+    int fd = udp_socket(bench);
+    say(fd, "id=89490200001234567890 a=1"); /* of more than 64 bits, and so real numbers */
+    say(fd, "id=89490200001234567891 a=2");
+    say(fd, "id=12e5 a=3");
+    say(fd, "id=inf a=4");
+    WAIT_TOLD(bench, "inf: id=null a=4");
+    const char *const names[] = { "89490200001234567890+", "89490200001234567891+", "12e5+", "inf+" };
+    for (size_t i = 0; i < 4; i++) {
+        if (!strstr(story(bench, 0), names[i])) {
+            fail_msg("%s is not in the story", names[i]);
+        }
+    }
+    close(fd);
+    bench_free(bench);
+}
+
 static void a_field_can_be_the_identity_and_must_be_there(void **state)
 {
     struct bench *bench = bench_on(state, SOCK_DGRAM, PAIR "identity = \"key:id\";", -1);
@@ -965,6 +984,7 @@ int main(void)
         TEST(frames_that_silence_ends_wait_for_room),
         TEST(the_listed_device_of_a_port_takes_every_frame),
         TEST(the_peer_can_be_the_identity),
+        TEST(a_number_is_the_identity_as_the_device_wrote_it),
         TEST(a_field_can_be_the_identity_and_must_be_there),
         TEST(an_unknown_device_is_rejected_and_named),
         TEST(no_more_devices_than_max_devices_are_known),
