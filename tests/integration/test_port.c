@@ -398,7 +398,7 @@ static void write_cut(int fd, char *text, size_t size, uint64_t *random)
         *random ^= *random << 13;
         *random ^= *random >> 7;
         *random ^= *random << 17;
-        size_t part = *random % 700 + 1;
+        size_t part = (size_t)(*random % 700) + 1;
         part = part < size ? part : size;
         assert_int_equal(write(fd, text, part), (ssize_t)part);
         text += part;

@@ -1,4 +1,5 @@
 #include "support/transport_rig.h"
+#include "support/wait.h"
 
 #include "fieldgate/clock.h"
 #include "transport/address.h"
@@ -144,18 +145,21 @@ static void an_ipv4_peer_of_a_dual_stack_listener_matches_ipv4_networks(void **s
 static void a_silent_connection_is_closed_after_idle_timeout(void **state)
 {
     uint16_t number = rig_free_port(SOCK_STREAM);
-    struct rig_port *port = open_server(*state, number, "idle_timeout = \"200ms\";");
+    int nap_ms = wait_is_slowed() ? 300 : 40;
+    char setting[40];
+    snprintf(setting, sizeof setting, "idle_timeout = \"%dms\";", 5 * nap_ms);
+    struct rig_port *port = open_server(*state, number, setting);
     int fd = rig_connect(number);
     int64_t last_ns = fg_clock_now_ns();
-    for (int i = 0; i < 10; i++) { /* 400 ms in which something comes now and then */
+    for (int i = 0; i < 10; i++) { /* twice the timeout, in which something comes now and then */
         put_all(fd, "x", 1);
         last_ns = fg_clock_now_ns();
-        poll(NULL, 0, 40);
+        poll(NULL, 0, nap_ms);
     }
     RIG_WAIT(port, port->downs == 1);
     assert_int_equal(port->links[0].error, -ETIMEDOUT);
     assert_int_equal(port->links[0].size, 10);
-    assert_true(fg_clock_now_ns() - last_ns >= 190 * FG_NS_PER_MS);
+    assert_true(fg_clock_now_ns() - last_ns >= (5 * nap_ms - 10) * FG_NS_PER_MS);
     close(fd);
     rig_port_free(port);
 }
