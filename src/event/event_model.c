@@ -2,7 +2,14 @@
 
 #include "models.h"
 
-const struct fg_model_ops *const fg_models[] = { &fg_model_reactor, &fg_model_simulated_proactor, NULL };
+const struct fg_model_ops *const fg_models[] = {
+    &fg_model_reactor,
+    &fg_model_simulated_proactor,
+#ifdef FG_HAVE_IO_URING
+    &fg_model_proactor,
+#endif
+    NULL,
+};
 
 int fg_channel_new(struct fg_model *model, int fd, enum fg_channel_flags flags, void *owner,
                    struct fg_channel **channel)

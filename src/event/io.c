@@ -48,8 +48,7 @@ int64_t fg_io_recv(int fd, uint8_t flags, struct fg_op *op, void *buffer, size_t
     return got;
 }
 
-/* Errors that accept(2) passes on from the connection it was about to return: the next one may be well. */
-static bool is_of_connection(int error)
+bool fg_io_is_of_connection(int error)
 {
     switch (error) {
     case ECONNABORTED:
@@ -79,7 +78,7 @@ int64_t fg_io_accept(int fd, struct fg_op *op)
         if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return -EAGAIN;
         }
-        if (!is_of_connection(errno)) {
+        if (!fg_io_is_of_connection(errno)) {
             return -errno;
         }
     }

@@ -13,6 +13,10 @@ int64_t fg_io_recv(int fd, uint8_t flags, struct fg_op *op, void *buffer, size_t
 /* A connection, or an error that the caller of ACCEPT is to know. */
 int64_t fg_io_accept(int fd, struct fg_op *op);
 
+/* Whether accept(2) passes on an error of the connection that it was about to return: the next one may be
+ * well. */
+bool fg_io_is_of_connection(int error);
+
 /* Writes on from op->send.sent. */
 int64_t fg_io_send(int fd, uint8_t flags, struct fg_op *op);
 

@@ -6,5 +6,8 @@
 
 extern const struct fg_model_ops fg_model_reactor;
 extern const struct fg_model_ops fg_model_simulated_proactor;
+#ifdef FG_HAVE_IO_URING
+extern const struct fg_model_ops fg_model_proactor;
+#endif
 
 #endif

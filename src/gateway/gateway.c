@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -207,6 +208,17 @@ static const struct fg_model_ops *find_model(const char *name)
     return NULL;
 }
 
+/* The model of that name when it can run here; else NULL and why not. */
+static const struct fg_model_ops *try_model(const char *name, char *why, size_t why_size)
+{
+    const struct fg_model_ops *ops = find_model(name);
+    if (!ops) {
+        snprintf(why, why_size, "it is not built in");
+        return NULL;
+    }
+    return ops->probe(why, why_size) == 0 ? ops : NULL;
+}
+
 /* The model that was asked for, or with "auto" the first in the order of preference that can run. NULL, the
  * reason being logged, when it cannot. */
 static const struct fg_model_ops *choose_model(const char *name)
@@ -214,21 +226,25 @@ static const struct fg_model_ops *choose_model(const char *name)
     static const char *const preferred[] = { "proactor", "simulated-proactor", "reactor" };
     char why[160] = "";
     if (strcmp(name, "auto") != 0) {
-        const struct fg_model_ops *ops = find_model(name);
-        if (!ops || ops->probe(why, sizeof why)) {
-            fg_log(FG_LOG_ERROR, "event model %s cannot run here: %s", name,
-                   ops ? why : "it is not built in");
-            return NULL;
+        const struct fg_model_ops *ops = try_model(name, why, sizeof why);
+        if (!ops) {
+            fg_log(FG_LOG_ERROR, "event model %s cannot run here: %s", name, why);
         }
         return ops;
     }
+    char passed_over[512] = "";
+    size_t used = 0;
     for (size_t i = 0; i < sizeof preferred / sizeof preferred[0]; i++) {
-        const struct fg_model_ops *ops = find_model(preferred[i]);
-        if (ops && ops->probe(why, sizeof why) == 0) {
-            fg_log(FG_LOG_INFO, "event model auto: %s", ops->name);
+        const struct fg_model_ops *ops = try_model(preferred[i], why, sizeof why);
+        if (ops) {
+            fg_log(FG_LOG_INFO, "event model auto: %s%s", ops->name, passed_over);
             return ops;
         }
+        used += (size_t)snprintf(passed_over + used, sizeof passed_over - used, "; not %s: %s", preferred[i],
+                                 why);
+        used = used < sizeof passed_over ? used : sizeof passed_over - 1;
     }
+    fg_log(FG_LOG_ERROR, "no event model can run here%s", passed_over);
     return NULL;
 }
 

@@ -7,11 +7,13 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static void peers_outside_the_allowed_networks_are_refused(struct e2e *e2e)
@@ -133,6 +135,23 @@ static void unix_socket_has_its_mode_and_goes_with_the_daemon(struct e2e *e2e)
     assert_int_not_equal(access(path, F_OK), 0);
 }
 
+/* The kernel may hold what a killed process had open a little longer than the process. */
+static void wait_until_nobody_listens(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    int64_t deadline = wait_deadline(5000);
+    int error = 0;
+    while (error == 0) {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_true(fd >= 0 && !wait_over(deadline));
+        error = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : errno;
+        close(fd);
+        wait_nap();
+    }
+    assert_int_equal(error, ECONNREFUSED);
+}
+
 static void stale_socket_file_is_replaced(struct e2e *e2e)
 {
     char path[TEMPDIR_PATH];
@@ -141,6 +160,7 @@ static void stale_socket_file_is_replaced(struct e2e *e2e)
     close(client_unix(path, SOCK_STREAM));
     daemon_kill(&e2e->daemon); /* the file stays */
     assert_int_equal(access(path, F_OK), 0);
+    wait_until_nobody_listens(path);
     e2e_wait_status(e2e, "status", "offline");
     e2e_start_daemon(e2e, E2E_UNIX("in") E2E_RAW "}", path);
     int fd = client_unix(path, SOCK_STREAM);

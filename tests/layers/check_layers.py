@@ -45,8 +45,8 @@ LIBRARIES = {
     "mosquitto*.h": ("src/mqtt/publisher*.c",),
     "mqtt_protocol.h": ("src/mqtt/publisher*.c",),
     "libconfig.h": ("src/config/*",),
-    "liburing.h": ("src/event/proactor*.c",),
-    "liburing/*": ("src/event/proactor*.c",),
+    "liburing.h": ("src/event/proactor*",),
+    "liburing/*": ("src/event/proactor*",),
     "sqlite3*.h": ("src/mqtt/spool*.c",),
     "jansson*.h": ("src/protocol/*", "src/ctl/*"),
 }
