@@ -39,7 +39,8 @@ static void endless_line_is_one_oversized_frame(struct e2e *e2e)
     client_print(fd, "\nafter\n");
     e2e_expect(e2e, "in/state", "after");
     daemon_memory(&e2e->daemon, &after, &pss);
-    assert_in_range(after, 0, before + 2048);
+    /* The models' shared buffers come into use; a sanitizer has several bytes of its own for each of them. */
+    assert_in_range(after, 0, before + (wait_is_slowed() ? 12288 : 2048));
     e2e_wait_counter(e2e, "ports.in.rejected.oversized", 1);
     e2e_wait_counter(e2e, "rejected.oversized", 1);
     close(fd);
