@@ -42,7 +42,7 @@ void echo_client_run(const int *fds, size_t pairs, size_t count)
         struct epoll_event events[64];
         int ready = epoll_wait(epoll_fd, events, 64, -1);
         for (int i = 0; i < ready; i++) {
-            size_t index = events[i].data.u64;
+            size_t index = (size_t)events[i].data.u64;
             char reply[BENCH_LINE_BYTES];
             if (recv(fds[index], reply, sizeof reply, MSG_WAITALL) != sizeof reply || reply[0] != 'e') {
                 die("no echo");

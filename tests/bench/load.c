@@ -132,7 +132,7 @@ static bool send_fast(struct connection *connections)
             good = false;
         }
         for (int i = 0; i < count; i++) {
-            size_t index = events[i].data.u64;
+            size_t index = (size_t)events[i].data.u64;
             int done = push(&connections[index], (unsigned)index);
             if (done) {
                 epoll_ctl(epoll_fd, EPOLL_CTL_DEL, connections[index].fd, NULL);
@@ -183,7 +183,7 @@ static bool send_steadily(struct connection *connections)
         if (bench_now_ns() < due_ns) {
             sleep_until(due_ns);
         }
-        size_t index = k % options.connections;
+        size_t index = (size_t)(k % options.connections);
         const struct bench_reading reading = { (unsigned)index, connections[index].sent++, bench_now_ns() };
         char line[BENCH_LINE_BYTES];
         bench_reading_print(&reading, line);

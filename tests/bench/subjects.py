@@ -7,6 +7,9 @@ import subprocess
 
 from process import Failed, Process, descriptors, free_port, listens, until
 
+# Before the programs of this build: the emulator, where they are another processor's.
+WRAPPER = os.environ.get("FG_TEST_WRAPPER", "").split()
+
 MODELS = ("reactor", "simulated-proactor", "proactor")
 
 DAEMON_CONFIG = """
@@ -39,7 +42,7 @@ class Place:
         self.folder = folder
 
     def program(self, name, *arguments, **more):
-        return Process(name, [os.path.join(self.programs, name), *map(str, arguments)], **more)
+        return Process(name, [*WRAPPER, os.path.join(self.programs, name), *map(str, arguments)], **more)
 
     def file(self, name, text):
         path = os.path.join(self.folder, name)
@@ -102,7 +105,7 @@ class Daemon(Subject):
     def command(self, broker, qos):
         path = self.place.file("fieldgate.cfg", DAEMON_CONFIG.format(
             model=self.model, broker=broker, qos=qos, linger=self.linger, port=self.port))
-        return [self.place.daemon, "-c", path]
+        return [*WRAPPER, self.place.daemon, "-c", path]
 
 
 class Baseline(Subject):
@@ -111,8 +114,8 @@ class Baseline(Subject):
         self.more = more
 
     def command(self, broker, qos):
-        return [os.path.join(self.place.programs, "baseline"), "--broker", str(broker), "--listen", str(self.port),
-                "--qos", str(qos), *self.more]
+        return [*WRAPPER, os.path.join(self.place.programs, "baseline"), "--broker", str(broker),
+                "--listen", str(self.port), "--qos", str(qos), *self.more]
 
 
 class Socat(Subject):
