@@ -255,13 +255,17 @@ static void lines_of_threads_do_not_mix(void **state)
     for (int i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
     }
-    int lines = 0, limited = 0;
+    int lines = 0, limited = 0, told = 0;
     char *rest = NULL;
     take();
     for (char *line = strtok_r(taken, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         int number, end = 0;
         if (strcmp(line, "<6>limited") == 0) {
             limited++;
+        } else if (sscanf(line, "<6>limited (%d more like it held back)%n", &number, &end) == 1 && end > 0 &&
+                   line[end] == '\0') {
+            limited++; /* others were held back before the one that passes came to count them */
+            told += number;
         } else if (sscanf(line, "<6>line %d of many, long enough to be torn%n", &number, &end) == 1 &&
                    line[end] == '\0' && end > 0) {
             lines++;
@@ -271,7 +275,7 @@ static void lines_of_threads_do_not_mix(void **state)
     }
     assert_int_equal(lines, THREADS * LINES);
     assert_int_equal(limited, 1);
-    assert_int_equal(atomic_load(&limit.held), THREADS * LINES - 1);
+    assert_int_equal((int)atomic_load(&limit.held) + told, THREADS * LINES - 1);
 }
 
 struct journal {
