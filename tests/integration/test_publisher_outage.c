@@ -141,6 +141,12 @@ static bool was_cut(void *context)
     return atomic_load(&bench->proxy.cuts) >= bench->cuts;
 }
 
+static bool has_come_back(void *context)
+{
+    struct bench *bench = context;
+    return bench_stats(bench).reconnects + 1 >= (uint64_t)bench->cuts;
+}
+
 /* Only the connection breaks, at any byte of either direction; the broker lives on and knows what it has
  * seen. */
 static void ride_out_cuts(struct bench *bench, int qos, int protocol)
@@ -155,6 +161,7 @@ static void ride_out_cuts(struct bench *bench, int qos, int protocol)
         bench->goal = (uint64_t)round * READINGS / 5;
         bench->cuts = round;
         assert_true(test_wait(has_acknowledged, bench, 20000));
+        assert_true(test_wait(has_come_back, bench, 20000));
         test_proxy_cut(&bench->proxy);
         assert_true(test_wait(was_cut, bench, 5000));
     }
