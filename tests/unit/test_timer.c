@@ -464,6 +464,13 @@ static void move_in_want(void *argument)
 static void a_timer_that_was_set_is_not_lost_for_want_of_memory(void **state)
 {
     (void)state;
+    atomic_store(&refuse_memory, true);
+    void *granted = realloc(NULL, 1);
+    atomic_store(&refuse_memory, false);
+    if (granted) { /* valgrind has an allocator of its own */
+        free(granted);
+        skip();
+    }
     struct alarm alarms[64];
     for (int i = 0; i < 64; i++) {
         init(&alarms[i]);
