@@ -464,13 +464,7 @@ static void move_in_want(void *argument)
 static void a_timer_that_was_set_is_not_lost_for_want_of_memory(void **state)
 {
     (void)state;
-    char *volatile memory = malloc(1); /* volatile: compilers know what realloc does */
-    assert_non_null(memory);
-    atomic_store(&refuse_memory, true);
-    char *granted = realloc(memory, 1000);
-    atomic_store(&refuse_memory, false);
-    free(granted ? granted : memory);
-    if (granted) { /* valgrind has an allocator of its own */
+    if (getenv("FG_TEST_SLOW")) { /* set where something, as valgrind, has an allocator of its own */
         skip();
     }
     struct alarm alarms[64];
