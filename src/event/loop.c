@@ -1,5 +1,7 @@
 #include "fieldgate/loop.h"
 
+#include "tasks.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
@@ -33,19 +35,7 @@ static void on_wake(void *context)
     uint64_t count;
     ssize_t got = read(loop->wake_fd, &count, sizeof count);
     (void)got;
-    struct fg_task *newest = atomic_exchange_explicit(&loop->mailbox, NULL, memory_order_acquire);
-    struct fg_task *first = NULL;
-    while (newest) {
-        struct fg_task *next = newest->next;
-        newest->next = first;
-        first = newest;
-        newest = next;
-    }
-    while (first) {
-        struct fg_task *next = first->next;
-        first->run(first);
-        first = next;
-    }
+    fg_tasks_run(atomic_exchange_explicit(&loop->mailbox, NULL, memory_order_acquire));
 }
 
 void fg_loop_post(struct fg_loop *loop, struct fg_task *task)

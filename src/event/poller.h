@@ -28,6 +28,9 @@ struct fg_poller {
 int fg_poller_open(struct fg_poller *poller, const struct fg_model_ops *ops, struct fg_pool *pool);
 void fg_poller_close(struct fg_poller *poller);
 
+/* As fg_model_ops.probe: epoll is always there. */
+int fg_poller_probe(char *why, size_t why_size);
+
 /* As fg_model_ops.watch. */
 int fg_poller_watch(struct fg_model *model, int fd, void (*ready)(void *context), void *context);
 

@@ -37,13 +37,6 @@ static struct fg_poller *poller_of(struct reactor_channel *channel)
     return (struct fg_poller *)channel->base.model;
 }
 
-static int probe(char *why, size_t why_size)
-{
-    (void)why;
-    (void)why_size;
-    return 0;
-}
-
 static void close_model(struct fg_model *model)
 {
     fg_poller_close((struct fg_poller *)model);
@@ -359,7 +352,7 @@ static void channel_close(struct fg_channel *base, void (*closed)(void *owner))
 const struct fg_model_ops fg_model_reactor = {
     .name = "reactor",
     .help = "The main thread waits for readiness; workers read, decode and write.",
-    .probe = probe,
+    .probe = fg_poller_probe,
     .open = open_model,
     .close = close_model,
     .watch = fg_poller_watch,

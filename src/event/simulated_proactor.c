@@ -57,13 +57,6 @@ static struct simulated *model_of(const struct simulated_channel *channel)
     return (struct simulated *)channel->base.model;
 }
 
-static int probe(char *why, size_t why_size)
-{
-    (void)why;
-    (void)why_size;
-    return 0;
-}
-
 static void close_model(struct fg_model *model)
 {
     struct simulated *simulated = (struct simulated *)model;
@@ -401,7 +394,7 @@ static void channel_close(struct fg_channel *base, void (*closed)(void *owner))
 const struct fg_model_ops fg_model_simulated_proactor = {
     .name = "simulated-proactor",
     .help = "The main thread waits for readiness, reads and writes; workers decode.",
-    .probe = probe,
+    .probe = fg_poller_probe,
     .open = open_model,
     .close = close_model,
     .watch = fg_poller_watch,

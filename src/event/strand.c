@@ -1,4 +1,4 @@
-#include "fieldgate/strand.h"
+#include "tasks.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -71,7 +71,7 @@ bool fg_strand_is_current(const struct fg_strand *strand)
     return current_strand == strand;
 }
 
-static struct fg_task *in_order(struct fg_task *newest)
+void fg_tasks_run(struct fg_task *newest)
 {
     struct fg_task *first = NULL;
     while (newest) {
@@ -80,7 +80,11 @@ static struct fg_task *in_order(struct fg_task *newest)
         first = newest;
         newest = next;
     }
-    return first;
+    while (first) {
+        struct fg_task *next = first->next;
+        first->run(first);
+        first = next;
+    }
 }
 
 /* Runs what is in the mailbox now; what comes meanwhile waits behind the other strands. */
@@ -90,12 +94,7 @@ static void run_strand(struct fg_strand *strand)
     assert(!occupied);
     (void)occupied;
     current_strand = strand;
-    struct fg_task *task = in_order(atomic_exchange_explicit(&strand->mailbox, NULL, memory_order_acquire));
-    while (task) {
-        struct fg_task *next = task->next;
-        task->run(task);
-        task = next;
-    }
+    fg_tasks_run(atomic_exchange_explicit(&strand->mailbox, NULL, memory_order_acquire));
     current_strand = NULL;
     void (*closed)(struct fg_strand *) = strand->closed;
     struct fg_pool *pool = strand->pool;
