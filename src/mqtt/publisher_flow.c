@@ -240,22 +240,11 @@ static void refill(struct fg_publisher *publisher, int64_t now_ns)
 static void feed_readings(struct fg_publisher *publisher, int64_t now_ns)
 {
     refill(publisher, now_ns);
-    const struct fg_message *first = publisher->again.first ? publisher->again.first : publisher->taken.first;
-    if (!first) {
-        return;
-    }
-    bool batch = first->next || (publisher->again.first && publisher->taken.first);
-    if (batch) {
-        fg_session_cork(publisher->session, true);
-    }
     while (publisher->again.first && has_slot(publisher, publisher->again.first)) {
         hand_over(publisher, chain_get(&publisher->again), false);
     }
     while (!publisher->again.first && publisher->taken.first && has_slot(publisher, publisher->taken.first)) {
         hand_over(publisher, chain_get(&publisher->taken), true);
-    }
-    if (batch) {
-        fg_session_cork(publisher->session, false);
     }
 }
 
@@ -273,6 +262,7 @@ void fg_flow_feed(struct fg_publisher *publisher, int64_t now_ns)
     if (publisher->phase <= FG_DELIVERING) {
         feed_readings(publisher, now_ns);
     }
+    fg_session_flush(publisher->session);
     fg_flow_settle(publisher);
 }
 

@@ -166,6 +166,9 @@ static int set_up(struct fg_session *session, const char *will_topic)
         fg_log(FG_LOG_ERROR, "mqtt: the connection cannot be set up: %s", mosquitto_strerror(result));
         return result == MOSQ_ERR_NOMEM ? -ENOMEM : -EINVAL;
     }
+    /* As for a program with a thread of its own for the library: it queues what is published, instead of
+     * trying to write each packet at once and knocking at a pair of sockets that nobody reads. */
+    mosquitto_threaded_set(library, true);
     mosquitto_connect_v5_callback_set(library, on_connect);
     mosquitto_disconnect_v5_callback_set(library, on_disconnect);
     mosquitto_publish_v5_callback_set(library, on_publish);
@@ -282,6 +285,7 @@ void fg_session_prepare(struct fg_session *session)
     session->connack = -1;
     session->farewell = 0;
     session->leaving = false;
+    session->queued = 0;
     session->verified = !session->settings->tls;
     session->max_inflight = (size_t)session->settings->max_inflight;
     session->max_qos2 = session->settings->protocol == FG_MQTT_5 ? SIZE_MAX : UNTOLD_QOS2_MAX;
@@ -445,19 +449,39 @@ enum fg_handover fg_session_publish(struct fg_session *session, const struct fg_
     /* From here on the library has a message of QoS 1 or 2 in its list, whatever became of the writing, and
      * sends it again on the next connection. One of QoS 0 it drops then. */
     *mid = (uint16_t)number;
+    session->queued++;
     if (result) {
         settle(session, result, cause);
     }
     return FG_HANDED;
 }
 
-void fg_session_cork(const struct fg_session *session, bool cork)
+/* Holds back partial segments, so that a batch goes out in few packets. */
+static void set_cork(const struct fg_session *session, int on)
 {
     int fd = fg_session_fd(session);
-    const int value = cork;
     if (fd >= 0) {
-        setsockopt(fd, IPPROTO_TCP, TCP_CORK, &value, sizeof value);
+        setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
     }
+}
+
+void fg_session_flush(struct fg_session *session)
+{
+    if (session->state == FG_SESSION_DOWN || session->queued == 0) {
+        return;
+    }
+    bool batch = session->queued > 1;
+    session->queued = 0;
+    if (batch) {
+        set_cork(session, 1);
+    }
+    errno = 0;
+    int result = mosquitto_loop_write(session->library, 1);
+    int cause = errno;
+    if (batch) {
+        set_cork(session, 0);
+    }
+    settle(session, result, cause);
 }
 
 void fg_session_drop(struct fg_session *session, const char *reason)
@@ -472,7 +496,9 @@ void fg_session_disconnect(struct fg_session *session)
     session->leaving = true;
     errno = 0;
     int result = mosquitto_disconnect_v5(session->library, 0, NULL);
+    session->queued++;
     settle(session, result, errno);
+    fg_session_flush(session);
 }
 
 const char *fg_session_reason_name(int reason)

@@ -52,6 +52,7 @@ struct fg_session {
     struct fg_ack *acks; /* recorded and not yet taken by the publisher */
     size_t ack_count;
     size_t ack_capacity;
+    size_t queued; /* packets published and not yet offered to the socket */
 };
 
 /* Messages that are in flight at most, control messages included. */
@@ -95,7 +96,7 @@ struct fg_publication {
     bool retain;
 };
 
-/* Publishes while it is up. The connection may be down afterwards, with FG_HANDED
+/* Publishes while it is up; fg_session_flush writes it. The connection may be down afterwards, with FG_HANDED
  * all the same: the library has the message then, or (QoS 0) never wrote it. */
 enum fg_handover fg_session_publish(struct fg_session *session, const struct fg_publication *publication,
                                     uint16_t *mid);
@@ -104,8 +105,9 @@ enum fg_handover fg_session_publish(struct fg_session *session, const struct fg_
 size_t fg_packet_bytes(const struct fg_session *session, size_t topic_length, size_t payload_size,
                        uint8_t qos);
 
-/* Holds back partial segments between the two calls, so that a batch goes out in few packets. */
-void fg_session_cork(const struct fg_session *session, bool cork);
+/* Writes what was published since, as far as the socket takes it; the rest goes with fg_session_io. The
+ * connection may be down afterwards. */
+void fg_session_flush(struct fg_session *session);
 
 /* Breaks the connection; the broker publishes the will. */
 void fg_session_drop(struct fg_session *session, const char *reason);
