@@ -65,9 +65,9 @@ struct fg_op {
             union fg_address from;
             bool truncated;
         } recv;
-        /* ACCEPT: result is the new descriptor (non-blocking, close-on-exec), which is the caller's. -EMFILE,
-         * -ENFILE, -ENOBUFS and -ENOMEM are told, so that the caller can pause; errors of the connection that
-         * was just being made (-ECONNABORTED) are not. */
+        /* ACCEPT: result is the new descriptor (non-blocking, close-on-exec), which is the caller's; who
+         * connected first comes first. -EMFILE, -ENFILE, -ENOBUFS and -ENOMEM are told, so that the caller
+         * can pause; errors of the connection that was just being made (-ECONNABORTED) are not. */
         struct {
             union fg_address from;
         } accept;

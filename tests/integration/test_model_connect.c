@@ -188,6 +188,39 @@ static void every_connection_is_accepted_once(void **state)
     free(accepted);
 }
 
+/* Over a Unix socket, where a connection stands in the queue when connect returns. */
+static void who_connected_first_is_accepted_first(void **state)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    socklen_t length = sizeof address;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address.sun_family), 0); /* to any name */
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    assert_int_equal(listen(fd, CONNECTIONS), 0);
+    struct link *listener = link_open(*state, fd, FG_CHANNEL_STREAM, -1);
+    struct accepted *accepted = calloc(1, sizeof *accepted);
+    assert_non_null(accepted);
+    listener->context = accepted;
+    listener->then = keep_accepted;
+    assert_int_equal(ask_submit(listener, FG_OP_ACCEPT), 0);
+    int clients[CONNECTIONS];
+    for (int i = 0; i < CONNECTIONS; i++) {
+        clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(clients[i], (struct sockaddr *)&address, length), 0);
+        assert_int_equal(write(clients[i], &i, sizeof i), sizeof i);
+    }
+    WAIT_FOR(accepted->count == CONNECTIONS);
+    for (int i = 0; i < CONNECTIONS; i++) {
+        int number = -1;
+        assert_int_equal(peer_read(accepted->fds[i], &number, sizeof number), sizeof number);
+        assert_int_equal(number, i);
+        close(accepted->fds[i]);
+        close(clients[i]);
+    }
+    ask_close(listener);
+    free(accepted);
+}
+
 static void want_of_descriptors_is_told_and_accepting_goes_on_after_it(void **state)
 {
     struct sockaddr_in address;
@@ -228,6 +261,7 @@ int main(void)
         cmocka_unit_test(a_connection_is_made_over_a_unix_socket),
         cmocka_unit_test(a_connection_without_answer_is_not_told_as_made),
         cmocka_unit_test(every_connection_is_accepted_once),
+        cmocka_unit_test(who_connected_first_is_accepted_first),
         cmocka_unit_test(want_of_descriptors_is_told_and_accepting_goes_on_after_it),
     };
     return FIXTURE_RUN("connections", tests);

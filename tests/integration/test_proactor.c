@@ -7,6 +7,7 @@
 #include "event/proactor.h"
 #include "support/wait.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <poll.h>
@@ -536,6 +537,63 @@ static void connections_ahead_of_an_accept_wait_for_one(void **state)
     close(first);
 }
 
+struct latecomer {
+    struct link *links[MANY];
+    struct link *listener;
+    struct sockaddr_in address;
+    int early, late;
+    int error;
+};
+
+/* On the main thread, whose next turn then has no room to get to the ACCEPT, and hears of the latecomer. */
+static void connect_late(void *argument)
+{
+    struct latecomer *latecomer = argument;
+    submit_all(latecomer->links);
+    latecomer->error = ask_submit(latecomer->listener, FG_OP_ACCEPT);
+    latecomer->late = tcp_connect(&latecomer->address);
+}
+
+static void expect_accepted(struct link *listener, int client)
+{
+    struct sockaddr_in name;
+    socklen_t length = sizeof name;
+    assert_int_equal(getsockname(client, (struct sockaddr *)&name, &length), 0);
+    assert_true(listener->in_result >= 0);
+    assert_int_equal(ntohs(listener->in.accept.from.in.sin_port), ntohs(name.sin_port));
+    close((int)listener->in_result);
+}
+
+static void who_came_ahead_of_an_accept_comes_before_who_comes_with_it(void **state)
+{
+    NEEDS_FIXTURE(state);
+    struct latecomer latecomer;
+    struct link *listener = link_open_listener(*state, &latecomer.address, 8);
+    latecomer.listener = listener;
+    open_many(*state, latecomer.links);
+    int first = tcp_connect(&latecomer.address);
+    assert_int_equal(ask_submit(listener, FG_OP_ACCEPT), 0);
+    WAIT_FOR(listener->in_count == 1);
+    expect_accepted(listener, first);
+    latecomer.early = tcp_connect(&latecomer.address);
+    int64_t deadline = wait_deadline(10000);
+    while (count(*state).ahead == 0) {
+        assert_false(wait_over(deadline));
+        wait_nap();
+    }
+    fixture_on_main(*state, connect_late, &latecomer);
+    assert_int_equal(latecomer.error, 0);
+    WAIT_FOR(listener->in_count == 2);
+    expect_accepted(listener, latecomer.early);
+    assert_int_equal(ask_submit(listener, FG_OP_ACCEPT), 0);
+    WAIT_FOR(listener->in_count == 3);
+    expect_accepted(listener, latecomer.late);
+    assert_true(count(*state).full > 0); /* or the test says nothing */
+    close(first);
+    close(latecomer.early);
+    close(latecomer.late);
+}
+
 static void connections_ahead_of_an_accept_are_closed_with_the_listener(void **state)
 {
     NEEDS_FIXTURE(state);
@@ -598,6 +656,7 @@ int main(void)
         USUAL(after_the_completion_of_a_cancelled_send_its_bytes_may_go),
         USUAL(a_cancel_that_came_too_late_does_not_meet_the_next_operation),
         USUAL(connections_ahead_of_an_accept_wait_for_one),
+        TINY(who_came_ahead_of_an_accept_comes_before_who_comes_with_it),
         USUAL(connections_ahead_of_an_accept_are_closed_with_the_listener),
         USUAL(a_listener_can_be_polled_after_an_accept),
     };
