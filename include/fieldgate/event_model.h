@@ -156,6 +156,7 @@ extern const struct fg_model_ops *const fg_models[];
 struct fg_model {
     const struct fg_model_ops *ops;
     struct fg_pool *pool;
+    bool hurries; /* wait: what comes next may be lost if it is not read soon */
 };
 
 /* Every model's struct fg_channel begins with this. */

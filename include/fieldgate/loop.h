@@ -6,6 +6,7 @@
 #define FIELDGATE_LOOP_H
 
 #include "fieldgate/event_model.h"
+#include "fieldgate/pace.h"
 #include "fieldgate/timer.h"
 
 #include <signal.h>
@@ -21,8 +22,13 @@ struct fg_loop {
     _Atomic(struct fg_task *) mailbox; /* newest first */
     void (*signal)(void *context, int number);
     void *context;
+    struct fg_pace pace;
     bool stop;
 };
+
+/* On average the loop turns no more often than once in this time. It is what a reading may be late on a busy
+ * gateway, and short beside the silences that end a frame on a serial line. */
+#define FG_LOOP_TURN_NS (500 * INT64_C(1000))
 
 /* Blocks the signals for the calling thread and all that it makes later. Call before any thread exists. */
 void fg_loop_block_signals(const sigset_t *signals);

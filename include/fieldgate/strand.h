@@ -51,6 +51,16 @@ int fg_pool_new(size_t count, struct fg_pool **pool);
 /* Waits until every strand's tasks have run and joins the workers. Not from a worker. */
 void fg_pool_free(struct fg_pool *pool);
 
+/*
+ * Has each worker call rest when it has run out of strands, and now and then while it does not: the place for
+ * what is cheaper done once for several tasks. The worker stands in no strand then. Call before the first
+ * task is posted; context must live as long as the pool.
+ */
+void fg_pool_on_rest(struct fg_pool *pool, void (*rest)(void *context), void *context);
+
+/* For a task that is about to wait in a system call: lets another worker have what stands behind it. */
+void fg_pool_may_block(struct fg_pool *pool);
+
 #define FG_SCRATCH_BYTES 65536
 
 /* The calling worker's own scratch of FG_SCRATCH_BYTES: where Reactor reads into. NULL on other threads. */

@@ -148,3 +148,11 @@ int64_t fg_io_connect(int fd, struct fg_op *op, bool *started)
         return -errno;
     }
 }
+
+void fg_io_close(const struct fg_channel *channel, int fd)
+{
+    if (channel->flags & FG_CHANNEL_TTY) {
+        fg_pool_may_block(channel->model->pool);
+    }
+    close(fd);
+}

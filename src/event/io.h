@@ -30,4 +30,8 @@ uint32_t fg_io_poll_events(const struct fg_op *op);
 /* Starts (*started false), or looks how it went. */
 int64_t fg_io_connect(int fd, struct fg_op *op, bool *started);
 
+/* Closes a channel's descriptor. On the channel's strand: that of a serial line may wait for what is still to
+ * be sent. */
+void fg_io_close(const struct fg_channel *channel, int fd);
+
 #endif

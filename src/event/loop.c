@@ -1,11 +1,13 @@
 #include "fieldgate/loop.h"
 
+#include "fieldgate/clock.h"
 #include "tasks.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 void fg_loop_block_signals(const sigset_t *signals)
@@ -70,6 +72,7 @@ int fg_loop_open(struct fg_loop *loop, const struct fg_model_ops *ops, size_t wo
 {
     *loop = (struct fg_loop){ .signal_fd = -1, .wake_fd = -1, .signal = signal, .context = context };
     atomic_init(&loop->mailbox, NULL);
+    loop->pace.interval_ns = FG_LOOP_TURN_NS;
     int error = 0;
     loop->signal_fd = signalfd(-1, signals, SFD_NONBLOCK | SFD_CLOEXEC);
     loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -94,12 +97,26 @@ int fg_loop_open(struct fg_loop *loop, const struct fg_model_ops *ops, size_t wo
     return error;
 }
 
+static void rest(int64_t rest_ns)
+{
+    const struct timespec time = { .tv_nsec = (long)rest_ns };
+    nanosleep(&time, NULL);
+}
+
 int fg_loop_run(struct fg_loop *loop)
 {
     int error = 0;
+    fg_pool_gather(loop->pool);
     while (!error && !loop->stop) {
+        loop->model->hurries = false;
         error = loop->model->ops->wait(loop->model);
+        fg_pool_release(loop->pool);
+        int64_t rest_ns = fg_pace_turn(&loop->pace, fg_clock_now_ns());
+        if (rest_ns > 0 && !loop->stop && !loop->model->hurries) {
+            rest(rest_ns);
+        }
     }
+    fg_pool_gather(NULL);
     loop->stop = false;
     return error;
 }

@@ -9,9 +9,11 @@
 #include "proactor.h"
 
 #include "fieldgate/clock.h"
+#include "io.h"
 #include "models.h"
 #include "proactor_channel.h"
 #include "proactor_ring.h"
+#include "tasks.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -162,6 +164,7 @@ static int wait_batch(struct fg_model *model)
         more = arm_own(proactor);
         more = fg_proactor_work(proactor) || more;
     } while (!more && !fall_asleep(proactor));
+    fg_pool_release(proactor->base.pool); /* what ended without the kernel does not wait for it */
     int error = fg_proactor_ring_turn(&proactor->ring, !more);
     if (!more) {
         take_requests(proactor); /* and the mark with them: awake */
@@ -295,7 +298,7 @@ static void end(struct fg_task *task)
 {
     struct fg_proactor_channel *channel =
         (struct fg_proactor_channel *)((char *)task - offsetof(struct fg_proactor_channel, end));
-    close(channel->fd);
+    fg_io_close(&channel->base, channel->fd);
     fg_accepted_fini(&channel->accepted);
     fg_strand_close(&channel->base.strand, strand_closed);
 }

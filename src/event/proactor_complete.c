@@ -29,6 +29,7 @@ static void received(struct fg_proactor_channel *channel, struct fg_op *op, int 
     op->recv.data = buffer ? buffer : proactor->buffers[kind].bytes; /* no bytes, but a place */
     op->recv.received_ns = proactor->now_ns;
     if (kind == FG_PROACTOR_DATAGRAM) {
+        proactor->base.hurries = true; /* one a turn, and the socket keeps few */
         op->recv.truncated = (channel->message->msg_flags & MSG_TRUNC) != 0;
         if (channel->message->msg_namelen == 0 || op->recv.from.any.sa_family == AF_UNIX) {
             op->recv.from.any.sa_family = 0;

@@ -342,7 +342,7 @@ static void channel_close(struct fg_channel *base, void (*closed)(void *owner))
     if (channel->registered) {
         epoll_ctl(poller->epoll_fd, EPOLL_CTL_DEL, base->fd, NULL);
     }
-    close(base->fd);
+    fg_io_close(base, base->fd);
     base->fd = -1;
     if (!channel->in_turn) {
         queue_turn(channel, KICKED);

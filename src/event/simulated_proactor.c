@@ -156,6 +156,7 @@ static void perform_in(struct simulated *simulated, struct simulated_channel *ch
             return;
         }
         result = recv_all(channel, op, side->buffer);
+        simulated->poller.base.hurries |= (channel->base.flags & FG_CHANNEL_DATAGRAM) != 0;
         if (result <= 0) {
             fg_buffers_give(&simulated->buffers, side->buffer);
             side->buffer = NULL;
@@ -379,7 +380,7 @@ static void channel_close(struct fg_channel *base, void (*closed)(void *owner))
     if (channel->registered) {
         epoll_ctl(simulated->poller.epoll_fd, EPOLL_CTL_DEL, base->fd, NULL);
     }
-    close(base->fd);
+    fg_io_close(base, base->fd);
     base->fd = -1;
     if (channel->in.waiting) {
         finish(channel, &channel->in, -ECANCELED);

@@ -7,12 +7,28 @@
 
 #define MOST_WORKERS 16
 
+/* Strands for which one more worker is woken, when several are made ready at once. Waking one costs more than
+ * a few short turns. */
+#define STRANDS_A_WORKER 8
+
+/* Strands after which a worker that finds no rest calls rest all the same. */
+#define STRANDS_A_REST 16
+
+struct strands {
+    struct fg_strand *first, *last;
+    size_t count;
+};
+
 struct fg_pool {
     pthread_mutex_t lock;
     pthread_cond_t work;
-    struct fg_strand *first_ready, *last_ready;
-    size_t idle;
+    struct strands ready;
+    size_t idle;  /* workers that sleep and were not called */
+    size_t calls; /* to workers that sleep still */
     bool stop;
+    void (*rest)(void *context);
+    void *rest_context;
+    struct strands gathered; /* the gathering thread's */
     size_t count;
     pthread_t workers[MOST_WORKERS];
 };
@@ -23,21 +39,87 @@ static struct fg_task idle_mark;
 static _Thread_local struct fg_strand *current_strand;
 static _Thread_local void *scratch;
 
-static void make_ready(struct fg_pool *pool, struct fg_strand *strand)
+/* The pool that this thread gathers strands for. */
+static _Thread_local struct fg_pool *gathers;
+
+static void append(struct strands *list, struct fg_strand *strand)
 {
     strand->next_ready = NULL;
-    pthread_mutex_lock(&pool->lock);
-    if (pool->last_ready) {
-        pool->last_ready->next_ready = strand;
-    } else {
-        pool->first_ready = strand;
+    *(list->last ? &list->last->next_ready : &list->first) = strand;
+    list->last = strand;
+    list->count++;
+}
+
+static struct fg_strand *take_first(struct strands *list)
+{
+    struct fg_strand *strand = list->first;
+    if (strand) {
+        list->first = strand->next_ready;
+        list->last = list->first ? list->last : NULL;
+        list->count--;
     }
-    pool->last_ready = strand;
-    bool wake = pool->idle > 0;
-    pthread_mutex_unlock(&pool->lock);
-    if (wake) {
+    return strand;
+}
+
+/* Under the pool's lock. */
+static void call_worker(struct fg_pool *pool)
+{
+    if (pool->idle > 0) {
+        pool->idle--;
+        pool->calls++;
         pthread_cond_signal(&pool->work);
     }
+}
+
+static void make_ready(struct fg_pool *pool, struct fg_strand *strand)
+{
+    if (gathers == pool) {
+        append(&pool->gathered, strand);
+        return;
+    }
+    pthread_mutex_lock(&pool->lock);
+    append(&pool->ready, strand);
+    call_worker(pool);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void fg_pool_gather(struct fg_pool *pool)
+{
+    gathers = pool;
+}
+
+void fg_pool_release(struct fg_pool *pool)
+{
+    struct strands *gathered = &pool->gathered;
+    if (!gathered->first) {
+        return;
+    }
+    pthread_mutex_lock(&pool->lock);
+    *(pool->ready.last ? &pool->ready.last->next_ready : &pool->ready.first) = gathered->first;
+    pool->ready.last = gathered->last;
+    pool->ready.count += gathered->count;
+    for (size_t i = 0; i < gathered->count; i += STRANDS_A_WORKER) {
+        call_worker(pool);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    *gathered = (struct strands){ 0 };
+}
+
+void fg_pool_may_block(struct fg_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (pool->ready.count > 0) {
+        call_worker(pool);
+    }
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void fg_pool_on_rest(struct fg_pool *pool, void (*rest)(void *context), void *context)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->rest = rest;
+    pool->rest_context = context;
+    pthread_mutex_unlock(&pool->lock);
 }
 
 void fg_strand_init(struct fg_strand *strand, struct fg_pool *pool)
@@ -108,6 +190,15 @@ static void run_strand(struct fg_strand *strand)
     }
 }
 
+static void sleep_until_called(struct fg_pool *pool)
+{
+    pool->idle++;
+    while (pool->calls == 0 && !pool->stop) {
+        pthread_cond_wait(&pool->work, &pool->lock);
+    }
+    pool->calls -= pool->calls > 0;
+}
+
 static void *work(void *argument)
 {
     struct fg_pool *pool = argument;
@@ -115,23 +206,27 @@ static void *work(void *argument)
     if (!scratch) {
         abort(); /* at start only: nothing has been accepted yet */
     }
+    unsigned ran = 0;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        struct fg_strand *strand = pool->first_ready;
+        struct fg_strand *strand = ran < STRANDS_A_REST ? take_first(&pool->ready) : NULL;
         if (strand) {
-            pool->first_ready = strand->next_ready;
-            if (!pool->first_ready) {
-                pool->last_ready = NULL;
-            }
+            ran++;
             pthread_mutex_unlock(&pool->lock);
             run_strand(strand);
             pthread_mutex_lock(&pool->lock);
+        } else if (ran > 0) {
+            ran = 0;
+            void (*rest)(void *) = pool->rest;
+            if (rest) {
+                pthread_mutex_unlock(&pool->lock);
+                rest(pool->rest_context);
+                pthread_mutex_lock(&pool->lock);
+            }
         } else if (pool->stop) {
             break;
         } else {
-            pool->idle++;
-            pthread_cond_wait(&pool->work, &pool->lock);
-            pool->idle--;
+            sleep_until_called(pool);
         }
     }
     pthread_mutex_unlock(&pool->lock);

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -545,13 +546,23 @@ struct latecomer {
     int error;
 };
 
-/* On the main thread, whose next turn then has no room to get to the ACCEPT, and hears of the latecomer. */
-static void connect_late(void *argument)
+static void *connect_late(void *argument)
 {
     struct latecomer *latecomer = argument;
     submit_all(latecomer->links);
     latecomer->error = ask_submit(latecomer->listener, FG_OP_ACCEPT);
     latecomer->late = tcp_connect(&latecomer->address);
+    return NULL;
+}
+
+/* Holds the main thread, whose next turn then has no room to get to the ACCEPT, and hears of the latecomer.
+ */
+static void hold_for_latecomer(void *argument)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, connect_late, argument) == 0) {
+        pthread_join(thread, NULL);
+    }
 }
 
 static void expect_accepted(struct link *listener, int client)
@@ -581,7 +592,7 @@ static void who_came_ahead_of_an_accept_comes_before_who_comes_with_it(void **st
         assert_false(wait_over(deadline));
         wait_nap();
     }
-    fixture_on_main(*state, connect_late, &latecomer);
+    fixture_on_main(*state, hold_for_latecomer, &latecomer);
     assert_int_equal(latecomer.error, 0);
     WAIT_FOR(listener->in_count == 2);
     expect_accepted(listener, latecomer.early);

@@ -1,3 +1,5 @@
+#include "event/tasks.h"
+
 #include "fieldgate/strand.h"
 
 #include <errno.h>
@@ -347,6 +349,123 @@ static void only_workers_have_a_scratch(void **state)
     fg_pool_free(NULL);
 }
 
+static atomic_int rests;
+static atomic_int rested_after;
+
+static void rest(void *context)
+{
+    (void)context;
+    atomic_store(&rested_after, atomic_load(&ran));
+    atomic_fetch_add(&rests, 1);
+}
+
+static struct fg_pool *new_resting_pool(size_t workers)
+{
+    struct fg_pool *pool = new_pool(workers);
+    atomic_store(&rests, 0);
+    atomic_store(&rested_after, 0);
+    fg_pool_on_rest(pool, rest, NULL);
+    return pool;
+}
+
+static void a_worker_rests_after_its_last_task(void **state)
+{
+    (void)state;
+    struct fg_pool *pool = new_resting_pool(1);
+    struct box *box = new_box(pool, 0);
+    struct job *jobs = new_jobs(5);
+    for (int i = 0; i < 5; i++) {
+        jobs[i].box = box;
+        fg_strand_post(&box->strand, &jobs[i].task);
+    }
+    fg_pool_free(pool);
+    assert_int_equal(atomic_load(&rested_after), 5);
+    assert_in_range(atomic_load(&rests), 1, 5);
+    free_box(box);
+    free(jobs);
+}
+
+static void a_worker_that_never_runs_out_of_strands_rests_now_and_then(void **state)
+{
+    (void)state;
+    struct fg_pool *pool = new_resting_pool(1);
+    struct box *boxes[STRANDS];
+    struct job *jobs = new_jobs(STRANDS);
+    fg_pool_gather(pool); /* all are there before the first runs */
+    for (int i = 0; i < STRANDS; i++) {
+        boxes[i] = new_box(pool, 0);
+        jobs[i].box = boxes[i];
+        fg_strand_post(&boxes[i]->strand, &jobs[i].task);
+    }
+    fg_pool_release(pool);
+    fg_pool_gather(NULL);
+    fg_pool_free(pool);
+    assert_int_equal(atomic_load(&ran), STRANDS);
+    assert_in_range(atomic_load(&rests), 5, STRANDS);
+    for (int i = 0; i < STRANDS; i++) {
+        free_box(boxes[i]);
+    }
+    free(jobs);
+}
+
+static void what_is_gathered_runs_when_it_is_released(void **state)
+{
+    (void)state;
+    struct fg_pool *pool = new_pool(2);
+    struct box *box = new_box(pool, 3);
+    struct job *jobs = new_jobs(3);
+    fg_pool_gather(pool);
+    for (int i = 0; i < 3; i++) {
+        jobs[i].box = box;
+        fg_strand_post(&box->strand, &jobs[i].task);
+    }
+    assert_int_equal(atomic_load(&ran), 0);
+    fg_pool_release(pool);
+    wait_ran(3);
+    fg_pool_release(pool); /* nothing: once */
+    fg_pool_gather(NULL);
+    fg_pool_free(pool);
+    assert_int_equal(atomic_load(&ran), 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(box->order[i], i);
+    }
+    free_box(box);
+    free(jobs);
+}
+
+static atomic_bool unblocked;
+
+static void block_until_another_ran(struct fg_task *task)
+{
+    struct job *job = (struct job *)task;
+    fg_pool_may_block(job->box->strand.pool);
+    for (time_t until = time(NULL) + 20; atomic_load(&ran) == 0 && time(NULL) < until;) {
+        sched_yield();
+    }
+    atomic_store(&unblocked, atomic_load(&ran) > 0);
+}
+
+static void who_may_block_lets_another_worker_have_the_rest(void **state)
+{
+    (void)state;
+    struct fg_pool *pool = new_pool(2);
+    struct box *first = new_box(pool, 0);
+    struct box *second = new_box(pool, 0);
+    struct job *jobs = new_jobs(2);
+    jobs[0] = (struct job){ .task.run = block_until_another_ran, .box = first };
+    jobs[1].box = second;
+    fg_pool_gather(pool); /* few enough for one worker */
+    fg_strand_post(&first->strand, &jobs[0].task);
+    fg_strand_post(&second->strand, &jobs[1].task);
+    fg_pool_release(pool);
+    fg_pool_gather(NULL);
+    fg_pool_free(pool);
+    assert_true(atomic_load(&unblocked));
+    free_box(first);
+    free_box(second);
+    free(jobs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -358,6 +477,10 @@ int main(void)
         cmocka_unit_test(closed_comes_after_all_tasks_and_may_free_the_strand),
         cmocka_unit_test(freeing_the_pool_runs_what_was_posted),
         cmocka_unit_test(only_workers_have_a_scratch),
+        cmocka_unit_test(a_worker_rests_after_its_last_task),
+        cmocka_unit_test(a_worker_that_never_runs_out_of_strands_rests_now_and_then),
+        cmocka_unit_test(what_is_gathered_runs_when_it_is_released),
+        cmocka_unit_test(who_may_block_lets_another_worker_have_the_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
