@@ -1,7 +1,8 @@
 /*
- * The publisher: the only owner of the MQTT connection. It has a thread of its own, so that look-up, connect,
- * TLS handshake and a slow broker never stall a device; the bounded outbox between the workers and that
- * thread is the only coupling.
+ * The publisher: the only owner of the MQTT connection. What a worker offers it goes on to publish in its own
+ * turn, if nobody else is at the connection. Whatever may take time has a thread of its own: look-up,
+ * connect, TLS handshake, acknowledgements, a broker that takes nothing for now. Nothing of that ever stalls
+ * a device; the bounded outbox is the only coupling.
  *
  * A message handed over is published and forgotten at its acknowledgement (QoS 0: when written; QoS 1:
  * PUBACK; QoS 2: PUBCOMP), or counted as lost and told on {base}/loss. Messages of one origin keep their
@@ -58,8 +59,8 @@ struct fg_publisher_options {
     const struct fg_mqtt_settings *settings; /* borrowed for the publisher's life */
     const char *gateway;                     /* the gateway's id; copied */
     int64_t queue_bytes;                     /* bound of the outbox */
-    /* Called on the publisher's thread, without locks held, when there is room again after an offer was
-     * refused. */
+    /* Called on the publisher's thread or by who flushes, without locks held, when there is room again after
+     * an offer was refused. */
     void (*room)(void *context);
     void *context;
 };
@@ -74,9 +75,14 @@ int fg_publisher_start(struct fg_publisher *publisher);
 /*
  * Takes a chain of messages, whole or not at all. Returns 0: the publisher owns them. -ENOBUFS: no room now,
  * the caller keeps them, and room() will be called. -EMSGSIZE: more than the whole queue can hold; the caller
- * keeps them. -ESHUTDOWN: stopping. Any thread; never blocks for the broker.
+ * keeps them. -ESHUTDOWN: stopping. Any thread; never blocks for the broker. What was offered waits for
+ * fg_publisher_flush.
  */
 int fg_publisher_offer(struct fg_publisher *publisher, struct fg_message *first);
+
+/* Publishes what was offered, as far as the connection takes it at once; the rest is the thread's. After a
+ * batch of offers; cheap when there is nothing. Any thread; never blocks for the broker. */
+void fg_publisher_flush(struct fg_publisher *publisher);
 
 /* Whether an offer was refused and room has not come back since: readers of streams wait. Any thread. */
 bool fg_publisher_full(const struct fg_publisher *publisher);

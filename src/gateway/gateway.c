@@ -283,6 +283,12 @@ static int open_ports(struct gateway *gateway)
     return error;
 }
 
+/* A worker has run out of readings for now. */
+static void flush(void *publisher)
+{
+    fg_publisher_flush(publisher);
+}
+
 static int open_publisher(struct gateway *gateway)
 {
     struct fg_publisher_options options = { .settings = &gateway->settings->mqtt,
@@ -295,6 +301,7 @@ static int open_publisher(struct gateway *gateway)
         error = fg_publisher_start(gateway->publisher);
     }
     if (!error) {
+        fg_pool_on_rest(gateway->loop.pool, flush, gateway->publisher);
         fg_outlets_init(&gateway->outlets, gateway->publisher, gateway->id, gateway->base);
     }
     return error;

@@ -23,6 +23,9 @@
 /* Of a stop's time, what is kept for the good-byes. */
 #define FAREWELL_NS (500 * FG_NS_PER_MS)
 
+/* How often acknowledgements are read while there are slots enough. */
+#define READ_EVERY_NS (2 * FG_NS_PER_MS)
+
 void fg_publisher_wake(struct fg_publisher *publisher, unsigned kind)
 {
     if ((atomic_load(&publisher->wants) & kind) && (atomic_fetch_and(&publisher->wants, ~kind) & kind)) {
@@ -62,6 +65,7 @@ static void enter_connect(struct fg_publisher *publisher)
     publisher->connecting = true;
     pthread_cond_broadcast(&publisher->finished_condition);
     pthread_mutex_unlock(&publisher->lock);
+    pthread_mutex_unlock(&publisher->turn);
 }
 
 static void leave_connect(struct fg_publisher *publisher)
@@ -73,6 +77,7 @@ static void leave_connect(struct fg_publisher *publisher)
     if (abandoned) {
         pthread_exit(NULL);
     }
+    pthread_mutex_lock(&publisher->turn);
 }
 
 static void try_connect(struct fg_publisher *publisher, int64_t now_ns)
@@ -90,7 +95,8 @@ static void try_connect(struct fg_publisher *publisher, int64_t now_ns)
         leave_connect(publisher);
         fg_session_begun(publisher->session);
     }
-    if (publisher->session->state == FG_SESSION_DOWN) {
+    publisher->noted = publisher->session->state;
+    if (publisher->noted == FG_SESSION_DOWN) {
         note_down(publisher, false, fg_clock_now_ns());
     }
 }
@@ -175,15 +181,17 @@ static void note_up(struct fg_publisher *publisher, int64_t now_ns)
     fg_flow_up(publisher);
 }
 
-/* What became of the connection since it was in state before. */
-static void note_state(struct fg_publisher *publisher, enum fg_session_state before)
+/* What became of the connection since it was looked at last. */
+static void note_state(struct fg_publisher *publisher)
 {
+    enum fg_session_state before = publisher->noted;
     enum fg_session_state after = publisher->session->state;
     bool came_up = publisher->session->connack == 0 && before == FG_SESSION_CONNECTING;
     if (before == FG_SESSION_CONNECTING &&
         (after == FG_SESSION_UP || (after == FG_SESSION_DOWN && came_up))) {
         note_up(publisher, fg_clock_now_ns());
     }
+    publisher->noted = after;
     fg_flow_settle(publisher);
     if (before != FG_SESSION_DOWN && after == FG_SESSION_DOWN) {
         note_down(publisher, before == FG_SESSION_UP || came_up, fg_clock_now_ns());
@@ -258,6 +266,7 @@ static void finish(struct fg_publisher *publisher)
      * worth. */
     fg_session_drop(publisher->session, "stopped");
     publisher->session->ack_count = 0;
+    pthread_mutex_unlock(&publisher->turn);
     atomic_store_explicit(&publisher->connected, false, memory_order_relaxed);
     pthread_mutex_lock(&publisher->lock);
     publisher->lost_by_stop += lost;
@@ -295,6 +304,9 @@ static int64_t next_ns(struct fg_publisher *publisher)
         if (publisher->linger_until_ns > 0) {
             next = sooner(next, publisher->linger_until_ns);
         }
+        if (publisher->pauses) {
+            next = sooner(next, publisher->read_ns);
+        }
         pthread_mutex_lock(&publisher->lock);
         next = sooner(next, publisher->losses.due_ns);
         pthread_mutex_unlock(&publisher->lock);
@@ -323,6 +335,33 @@ static int poll_ms(struct fg_publisher *publisher, unsigned wants)
     return left_ms < 3600000 ? (int)left_ms : 3600000;
 }
 
+bool fg_publisher_take_room(struct fg_publisher *publisher)
+{
+    bool due = publisher->room_due && publisher->room;
+    publisher->room_due = false;
+    return due;
+}
+
+/* Gives the turn away for as long as there is nothing to do. */
+static int wait_for(struct fg_publisher *publisher, struct pollfd fds[2])
+{
+    /* First say what to be woken for, then look whether it is there already: who comes between the two wakes.
+     */
+    unsigned wants = fg_flow_wants(publisher, fg_clock_now_ns()) | FG_WANT_TURN;
+    atomic_store(&publisher->wants, wants);
+    bool room = fg_publisher_take_room(publisher);
+    int timeout_ms = room ? 0 : poll_ms(publisher, wants);
+    pthread_mutex_unlock(&publisher->turn);
+    if (room) {
+        publisher->room(publisher->context);
+    }
+    int ready = poll(fds, 2, timeout_ms);
+    atomic_store(&publisher->wants, 0);
+    pthread_mutex_lock(&publisher->turn);
+    publisher->pauses = false;
+    return ready;
+}
+
 static void wait_and_io(struct fg_publisher *publisher)
 {
     struct fg_session *session = publisher->session;
@@ -332,15 +371,11 @@ static void wait_and_io(struct fg_publisher *publisher)
     };
     if (fds[1].fd >= 0) {
         fds[1].events = fg_session_events(session);
+        publisher->pauses = session->state == FG_SESSION_UP && !fg_flow_is_tight(publisher) &&
+                            fg_clock_now_ns() < publisher->read_ns && publisher->phase == FG_RUNNING;
+        fds[1].events = (short)(publisher->pauses ? fds[1].events & ~POLLIN : fds[1].events);
     }
-    /* First say what to be woken for, then look whether it is there already: who comes between the two wakes.
-     */
-    unsigned wants = fg_flow_wants(publisher, fg_clock_now_ns());
-    atomic_store(&publisher->wants, wants);
-    int timeout_ms = poll_ms(publisher, wants);
-    int ready = poll(fds, 2, timeout_ms);
-    atomic_store(&publisher->wants, 0);
-    if (ready <= 0) {
+    if (wait_for(publisher, fds) <= 0) {
         return;
     }
     if (fds[0].revents) {
@@ -348,23 +383,21 @@ static void wait_and_io(struct fg_publisher *publisher)
         ssize_t taken = read(publisher->wake_fd, &count, sizeof count);
         (void)taken;
     }
-    if (fds[1].revents) {
-        enum fg_session_state before = session->state;
+    if (fds[1].revents && fg_session_fd(session) == fds[1].fd) {
         fg_session_io(session, fds[1].revents);
-        note_state(publisher, before);
+        publisher->read_ns = fg_clock_now_ns() + READ_EVERY_NS;
     }
 }
 
 static void step(struct fg_publisher *publisher, int64_t now_ns)
 {
     struct fg_session *session = publisher->session;
-    enum fg_session_state before = session->state;
-    switch (before) {
+    switch (session->state) {
     case FG_SESSION_DOWN:
         if (now_ns >= publisher->retry_ns && publisher->phase != FG_LEAVING) {
             try_connect(publisher, now_ns);
         }
-        return;
+        break;
     case FG_SESSION_CONNECTING:
         if (now_ns - publisher->since_ns >= CONNECT_TIMEOUT_NS) {
             fg_session_drop(session, "no answer for 10 s");
@@ -378,26 +411,27 @@ static void step(struct fg_publisher *publisher, int64_t now_ns)
         fg_flow_feed(publisher, now_ns);
         break;
     }
-    note_state(publisher, before);
+    note_state(publisher);
 }
 
 static void *run(void *argument)
 {
     struct fg_publisher *publisher = argument;
+    pthread_mutex_lock(&publisher->turn);
     for (;;) {
         int64_t now_ns = fg_clock_now_ns();
+        note_state(publisher);
         if (atomic_load(&publisher->stopping)) {
-            enum fg_session_state before = publisher->session->state;
             bool over = stop_step(publisher, now_ns);
             if (over) {
                 break;
             }
-            note_state(publisher, before);
+            note_state(publisher);
         }
         step(publisher, now_ns);
         wait_and_io(publisher);
     }
-    finish(publisher);
+    finish(publisher); /* gives the turn back */
     return NULL;
 }
 

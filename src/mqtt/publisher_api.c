@@ -3,6 +3,7 @@
 #include "fieldgate/clock.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,9 @@
 
 /* How long past its time a stop waits for the thread to notice. */
 #define GRACE_NS (100 * FG_NS_PER_MS)
+
+/* Windows of messages that a worker publishes in one go; then the thread goes on. */
+#define MOST_ROUNDS 8
 
 static char *topic_below(const char *base, const char *name)
 {
@@ -38,6 +42,7 @@ static int make_locks(struct fg_publisher *publisher)
 {
     pthread_condattr_t attributes;
     pthread_mutex_init(&publisher->lock, NULL);
+    pthread_mutex_init(&publisher->turn, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&publisher->finished_condition, &attributes);
@@ -101,6 +106,7 @@ void fg_publisher_free(struct fg_publisher *publisher)
     }
     pthread_cond_destroy(&publisher->finished_condition);
     pthread_mutex_destroy(&publisher->lock);
+    pthread_mutex_destroy(&publisher->turn);
     free(publisher->stats);
     free(publisher->base);
     free(publisher->status_topic);
@@ -113,12 +119,60 @@ int fg_publisher_offer(struct fg_publisher *publisher, struct fg_message *first)
 {
     pthread_mutex_lock(&publisher->lock);
     int error = atomic_load(&publisher->stopping) ? -ESHUTDOWN : fg_outbox_append(&publisher->outbox, first);
-    bool batch = publisher->outbox.waiting >= (size_t)publisher->settings->max_inflight;
     pthread_mutex_unlock(&publisher->lock);
-    if (!error) {
-        fg_publisher_wake(publisher, batch ? FG_WANT_MESSAGES | FG_WANT_BATCH : FG_WANT_MESSAGES);
-    }
     return error;
+}
+
+static size_t count_waiting(struct fg_publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->lock);
+    size_t waiting = publisher->outbox.waiting;
+    pthread_mutex_unlock(&publisher->lock);
+    return waiting;
+}
+
+/* Publishes what waits, as far as the connection takes it now. Returns whether the thread must see to it. */
+static bool publish_in_turn(struct fg_publisher *publisher)
+{
+    struct fg_session *session = publisher->session;
+    if (session->state != FG_SESSION_UP || publisher->noted != FG_SESSION_UP ||
+        publisher->phase != FG_RUNNING) {
+        return session->state != publisher->noted;
+    }
+    bool lingered = publisher->linger_until_ns > 0;
+    int64_t now_ns = fg_clock_now_ns();
+    unsigned wants = 0;
+    bool more = true;
+    for (int rounds = 0; more && rounds < MOST_ROUNDS; rounds++) {
+        fg_flow_feed(publisher, now_ns);
+        wants = fg_flow_wants(publisher, now_ns) & (FG_WANT_MESSAGES | FG_WANT_BATCH);
+        more = session->state == FG_SESSION_UP && fg_flow_is_due(publisher, wants, now_ns);
+    }
+    bool lingers = publisher->linger_until_ns > 0;
+    return more || session->state != publisher->noted || (lingers && !lingered) ||
+           (fg_session_events(session) & POLLOUT) || (publisher->pauses && fg_flow_is_tight(publisher));
+}
+
+void fg_publisher_flush(struct fg_publisher *publisher)
+{
+    size_t waiting = count_waiting(publisher);
+    if (waiting == 0) {
+        return;
+    }
+    if (pthread_mutex_trylock(&publisher->turn) != 0) {
+        bool batch = waiting >= (size_t)publisher->settings->max_inflight;
+        fg_publisher_wake(publisher, batch ? FG_WANT_MESSAGES | FG_WANT_BATCH : FG_WANT_MESSAGES);
+        return;
+    }
+    bool leave = publish_in_turn(publisher);
+    bool room = fg_publisher_take_room(publisher);
+    pthread_mutex_unlock(&publisher->turn);
+    if (leave) {
+        fg_publisher_wake(publisher, FG_WANT_TURN);
+    }
+    if (room) {
+        publisher->room(publisher->context);
+    }
 }
 
 bool fg_publisher_full(const struct fg_publisher *publisher)

@@ -334,9 +334,7 @@ void fg_flow_settle(struct fg_publisher *publisher)
     if (empty && publisher->most_bytes > TRIM_BYTES) {
         give_memory_back(publisher);
     }
-    if (room && publisher->room && publisher->phase == FG_RUNNING) {
-        publisher->room(publisher->context);
-    }
+    publisher->room_due |= room && publisher->phase == FG_RUNNING;
 }
 
 /* The library sends again what is in flight; what a broker with another limit will never take is lost. */
@@ -419,6 +417,11 @@ bool fg_flow_has_work(struct fg_publisher *publisher)
                 publisher->losses.telling > 0;
     pthread_mutex_unlock(&publisher->lock);
     return work;
+}
+
+bool fg_flow_is_tight(const struct fg_publisher *publisher)
+{
+    return slots(publisher) <= publisher->session->max_inflight / 2;
 }
 
 unsigned fg_flow_wants(const struct fg_publisher *publisher, int64_t now_ns)

@@ -1,6 +1,7 @@
 /*
- * The inside of the publisher, shared between its files: publisher.c (calls from other threads, the thread,
- * when to connect), publisher_flow.c (what is handed to the connection and what comes back).
+ * The inside of the publisher, shared between its files: publisher_api.c (calls from other threads),
+ * publisher.c (the thread, when to connect), publisher_flow.c (what is handed to the connection and what
+ * comes back).
  */
 #ifndef FIELDGATE_MQTT_PUBLISHER_PARTS_H
 #define FIELDGATE_MQTT_PUBLISHER_PARTS_H
@@ -23,6 +24,7 @@ enum {
     FG_WANT_BATCH = 1u << 1,    /* a full batch, while it lingers */
     FG_WANT_CONTROL = 1u << 2,  /* losses, availability, statistics */
     FG_WANT_STOP = 1u << 3,
+    FG_WANT_TURN = 1u << 4, /* what a worker that had the turn leaves to the thread */
 };
 
 /*
@@ -76,8 +78,16 @@ struct fg_publisher {
     pthread_t thread;
     bool started, stopped; /* the owner's */
 
-    /* The thread's own: */
+    /*
+     * Of whoever holds turn: the thread, but while it polls or may be held in a look-up; or a worker that has
+     * offered messages and goes on to publish them. Workers only try for it, and never wait.
+     */
+    pthread_mutex_t turn;
     struct fg_session *session;
+    enum fg_session_state noted; /* what the thread made of the connection's state */
+    bool room_due;               /* room is to be told when turn is given back */
+    bool pauses;                 /* the thread polls, and not for what the broker sends */
+    int64_t read_ns;             /* until when */
     struct fg_inflight inflight;
     struct fg_chain again; /* QoS 0, handed over and never written */
     struct fg_chain taken; /* taken from the outbox, not handed over */
@@ -97,7 +107,7 @@ struct fg_publisher {
     char last_reason[sizeof((struct fg_session *)0)->reason];
 };
 
-/* publisher_flow.c; all on the publisher's thread. */
+/* publisher_flow.c; all by whoever holds turn. */
 
 /* Hands over what may be handed over now: good-byes and announcements, losses, statistics, readings. */
 void fg_flow_feed(struct fg_publisher *publisher, int64_t now_ns);
@@ -115,6 +125,9 @@ bool fg_flow_has_work(struct fg_publisher *publisher);
 /* Whether there is something that can be handed over at once (with wants, after they were set). */
 bool fg_flow_is_due(struct fg_publisher *publisher, unsigned wants, int64_t now_ns);
 
+/* Whether there are few slots left: acknowledgements are to be read soon. */
+bool fg_flow_is_tight(const struct fg_publisher *publisher);
+
 /* What the thread can do something about now. */
 unsigned fg_flow_wants(const struct fg_publisher *publisher, int64_t now_ns);
 
@@ -126,6 +139,9 @@ uint64_t fg_flow_give_up(struct fg_publisher *publisher, bool in_flight);
 /* Counts and merges a loss; without the lock. */
 void fg_publisher_count_lost(struct fg_publisher *publisher, struct fg_origin *origin, enum fg_loss reason,
                              int64_t wall_ms, uint64_t count);
+
+/* Whether room is to be told, which is done without locks; once. */
+bool fg_publisher_take_room(struct fg_publisher *publisher);
 
 /* Wakes the thread if it waits for this; after what it is to find has been put in place. */
 void fg_publisher_wake(struct fg_publisher *publisher, unsigned kind);

@@ -130,6 +130,7 @@ static inline void bench_offer(struct bench *bench, const char *topic, const cha
 {
     assert_int_equal(fg_publisher_offer(bench->publisher, bench_message(bench->origin, topic, payload, qos)),
                      0);
+    fg_publisher_flush(bench->publisher);
 }
 
 static struct fg_publisher_stats bench_stats(struct bench *bench)

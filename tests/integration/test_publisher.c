@@ -184,6 +184,7 @@ static void a_full_outbox_refuses_and_tells_when_there_is_room(void **state)
     assert_true(test_wait(had_room, bench, 10000));
     assert_false(fg_publisher_full(bench->publisher));
     assert_int_equal(fg_publisher_offer(bench->publisher, refused), 0);
+    fg_publisher_flush(bench->publisher);
     assert_true(test_wait(is_drained, bench, 5000));
     assert_int_equal(atomic_load(&bench->rooms), 1);
     char *large = calloc(1, 10001);

@@ -35,6 +35,7 @@ static void *produce(void *context)
             fg_message_free(message);
             break;
         }
+        fg_publisher_flush(device->bench->publisher);
     }
     return NULL;
 }
