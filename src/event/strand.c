@@ -9,10 +9,10 @@
 
 /* Strands for which one more worker is woken, when several are made ready at once. Waking one costs more than
  * a few short turns. */
-#define STRANDS_A_WORKER 8
+#define STRANDS_A_WORKER 32
 
 /* Strands after which a worker that finds no rest calls rest all the same. */
-#define STRANDS_A_REST 16
+#define STRANDS_A_REST 64
 
 struct strands {
     struct fg_strand *first, *last;

@@ -30,7 +30,7 @@ BELOW = {
 # Layer -> its headers in include/fieldgate.
 PUBLIC = {
     "base": "clock buffer value text reason origin log map setting topic",
-    "event": "event_model loop timer pool strand",
+    "event": "event_model loop timer pace pool strand",
     "protocol": "framing decoder modbus",
     "config": "config",
     "transport": "transport link address resolver",
