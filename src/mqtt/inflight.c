@@ -12,7 +12,7 @@ int fg_inflight_init(struct fg_inflight *table, size_t capacity)
     }
     *table = (struct fg_inflight){ .capacity = capacity, .mask = buckets - 1 };
     table->entries = calloc(capacity, sizeof *table->entries);
-    table->buckets = calloc(buckets, sizeof(struct fg_flight *));
+    table->buckets = calloc(buckets, sizeof *table->buckets);
     if (!table->entries || !table->buckets) {
         free(table->entries);
         free(table->buckets);
@@ -50,18 +50,16 @@ void fg_inflight_add(struct fg_inflight *table, const struct fg_flight *flight)
     entry->next = NULL;
     *(table->newest ? &table->newest->newer : &table->oldest) = entry;
     table->newest = entry;
-    struct fg_flight **link = &table->buckets[entry->mid & table->mask];
-    while (*link) {
-        link = &(*link)->next;
-    }
-    *link = entry;
+    struct fg_inflight_bucket *bucket = &table->buckets[entry->mid & table->mask];
+    *(bucket->first ? &bucket->last->next : &bucket->first) = entry;
+    bucket->last = entry;
     table->count++;
     table->qos2 += entry->qos == 2;
 }
 
 struct fg_flight *fg_inflight_find(const struct fg_inflight *table, uint16_t mid)
 {
-    struct fg_flight *entry = table->buckets[mid & table->mask];
+    struct fg_flight *entry = table->buckets[mid & table->mask].first;
     while (entry && entry->mid != mid) {
         entry = entry->next;
     }
@@ -70,11 +68,15 @@ struct fg_flight *fg_inflight_find(const struct fg_inflight *table, uint16_t mid
 
 void fg_inflight_remove(struct fg_inflight *table, struct fg_flight *entry, struct fg_flight *flight)
 {
-    struct fg_flight **link = &table->buckets[entry->mid & table->mask];
-    while (*link != entry) {
-        link = &(*link)->next;
+    struct fg_inflight_bucket *bucket = &table->buckets[entry->mid & table->mask];
+    struct fg_flight *before = NULL;
+    for (struct fg_flight *other = bucket->first; other != entry; other = other->next) {
+        before = other;
     }
-    *link = entry->next;
+    *(before ? &before->next : &bucket->first) = entry->next;
+    if (bucket->last == entry) {
+        bucket->last = before;
+    }
     *(entry->older ? &entry->older->newer : &table->oldest) = entry->newer;
     *(entry->newer ? &entry->newer->older : &table->newest) = entry->older;
     *flight = *entry;

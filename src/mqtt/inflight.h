@@ -33,13 +33,18 @@ struct fg_flight {
     struct fg_flight *next; /* in its bucket, or free */
 };
 
+/* Oldest first. */
+struct fg_inflight_bucket {
+    struct fg_flight *first, *last;
+};
+
 struct fg_inflight {
     size_t count;
     size_t qos2; /* of these, with QoS 2 */
     size_t capacity;
     struct fg_flight *oldest, *newest;
     struct fg_flight *free;
-    struct fg_flight **buckets;
+    struct fg_inflight_bucket *buckets;
     size_t mask;
     struct fg_flight *entries;
 };

@@ -79,15 +79,19 @@ static void on_disconnect(struct mosquitto *library, void *context, int reason,
     }
 }
 
-static void on_publish(struct mosquitto *library, void *context, int mid, int reason,
-                       const mosquitto_property *properties)
+static void record(struct fg_session *session, int mid, int reason)
 {
-    struct fg_session *session = context;
-    (void)library;
-    (void)properties;
     if (session->ack_count < session->ack_capacity) {
         session->acks[session->ack_count++] = (struct fg_ack){ (uint16_t)mid, (uint8_t)reason };
     }
+}
+
+static void on_publish(struct mosquitto *library, void *context, int mid, int reason,
+                       const mosquitto_property *properties)
+{
+    (void)library;
+    (void)properties;
+    record(context, mid, reason);
 }
 
 static void on_log(struct mosquitto *library, void *context, int level, const char *text)
@@ -221,6 +225,7 @@ void fg_session_free(struct fg_session *session)
     if (session) {
         mosquitto_destroy(session->library);
         fg_tls_secrets_fini(&session->secrets);
+        fg_direct_fini(&session->direct);
         free(session->acks);
         free(session);
     }
@@ -286,6 +291,7 @@ void fg_session_prepare(struct fg_session *session)
     session->farewell = 0;
     session->leaving = false;
     session->queued = 0;
+    fg_direct_clear(&session->direct);
     session->verified = !session->settings->tls;
     session->max_inflight = (size_t)session->settings->max_inflight;
     session->max_qos2 = session->settings->protocol == FG_MQTT_5 ? SIZE_MAX : UNTOLD_QOS2_MAX;
@@ -319,8 +325,9 @@ int fg_session_fd(const struct fg_session *session)
 
 short fg_session_events(const struct fg_session *session)
 {
-    bool write =
-        session->verified ? mosquitto_want_write(session->library) : fg_tls_wants_write(session->library);
+    bool write = session->verified
+                     ? !fg_direct_is_empty(&session->direct) || mosquitto_want_write(session->library)
+                     : fg_tls_wants_write(session->library);
     return (short)(POLLIN | (write ? POLLOUT : 0));
 }
 
@@ -358,6 +365,23 @@ static int socket_error(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : 0;
 }
 
+/* Returns whether nothing is left that goes past the library; if not, the connection may be down. */
+static bool write_directly(struct fg_session *session)
+{
+    if (fg_direct_is_empty(&session->direct)) {
+        return true;
+    }
+    size_t packets = 0;
+    int error = fg_direct_write(&session->direct, mosquitto_socket(session->library), &packets);
+    for (size_t i = 0; i < packets; i++) {
+        record(session, FG_DIRECT_MID, 0);
+    }
+    if (error && error != -EAGAIN) {
+        settle(session, MOSQ_ERR_ERRNO, -error);
+    }
+    return !error;
+}
+
 void fg_session_io(struct fg_session *session, short revents)
 {
     int fd = fg_session_fd(session);
@@ -374,9 +398,12 @@ void fg_session_io(struct fg_session *session, short revents)
     if (!session->verified && !shake_hands(session, revents)) {
         return;
     }
+    if (!write_directly(session) && session->state == FG_SESSION_DOWN) {
+        return;
+    }
     int result = MOSQ_ERR_SUCCESS;
     errno = 0;
-    if (mosquitto_want_write(session->library)) {
+    if (fg_direct_is_empty(&session->direct) && mosquitto_want_write(session->library)) {
         result = mosquitto_loop_write(session->library, 1);
     }
     if (!result && mosquitto_socket(session->library) >= 0 && (revents & (POLLIN | POLLERR | POLLHUP))) {
@@ -419,12 +446,32 @@ size_t fg_packet_bytes(const struct fg_session *session, size_t topic_length, si
     return prefix + remaining;
 }
 
+/* While the library has something to write, what is published must go behind that. With TLS the library alone
+ * knows how to write, and what a broker says of retained messages is the library's to heed. Topics are
+ * checked there, too. */
+static bool publish_directly(struct fg_session *session, const struct fg_publication *publication)
+{
+    if (publication->qos > 0 || publication->retain || session->settings->tls ||
+        mosquitto_want_write(session->library) || publication->topic_length == 0 ||
+        mosquitto_pub_topic_check2(publication->topic, publication->topic_length) ||
+        mosquitto_validate_utf8(publication->topic, (int)publication->topic_length)) {
+        return false;
+    }
+    bool v5 = session->settings->protocol == FG_MQTT_5;
+    return fg_direct_put(&session->direct, publication, v5) ||
+           (write_directly(session) && fg_direct_put(&session->direct, publication, v5));
+}
+
 enum fg_handover fg_session_publish(struct fg_session *session, const struct fg_publication *publication,
                                     uint16_t *mid)
 {
     if (fg_packet_bytes(session, publication->topic_length, publication->payload_size, publication->qos) >
         session->max_packet) {
         return FG_NOT_HANDED_SIZE;
+    }
+    if (publish_directly(session, publication)) {
+        *mid = FG_DIRECT_MID;
+        return FG_HANDED;
     }
     int number = 0;
     errno = 0;
@@ -467,7 +514,7 @@ static void set_cork(const struct fg_session *session, int on)
 
 void fg_session_flush(struct fg_session *session)
 {
-    if (session->state == FG_SESSION_DOWN || session->queued == 0) {
+    if (session->state == FG_SESSION_DOWN || !write_directly(session) || session->queued == 0) {
         return;
     }
     bool batch = session->queued > 1;

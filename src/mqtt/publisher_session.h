@@ -9,6 +9,7 @@
 #ifndef FIELDGATE_MQTT_PUBLISHER_SESSION_H
 #define FIELDGATE_MQTT_PUBLISHER_SESSION_H
 
+#include "publisher_direct.h"
 #include "publisher_tls.h"
 
 #include "fieldgate/publisher.h"
@@ -29,6 +30,9 @@ struct fg_ack {
     uint16_t mid;
     uint8_t reason; /* MQTT 5 reason code; 0 with 3.1.1 */
 };
+
+/* No packet identifier (MQTT 5.0, 2.2.1). */
+#define FG_DIRECT_MID 0
 
 struct fg_session {
     struct mosquitto *library;
@@ -52,7 +56,8 @@ struct fg_session {
     struct fg_ack *acks; /* recorded and not yet taken by the publisher */
     size_t ack_count;
     size_t ack_capacity;
-    size_t queued; /* packets published and not yet offered to the socket */
+    size_t queued;           /* packets published by the library and not yet offered to the socket */
+    struct fg_direct direct; /* written before anything of the library's */
 };
 
 /* Messages that are in flight at most, control messages included. */
@@ -97,7 +102,8 @@ struct fg_publication {
 };
 
 /* Publishes while it is up; fg_session_flush writes it. The connection may be down afterwards, with FG_HANDED
- * all the same: the library has the message then, or (QoS 0) never wrote it. */
+ * all the same: the library has the message then, or (QoS 0) it was never written. *mid is FG_DIRECT_MID for
+ * what goes past the library; the acknowledgements of these come in their order. */
 enum fg_handover fg_session_publish(struct fg_session *session, const struct fg_publication *publication,
                                     uint16_t *mid);
 

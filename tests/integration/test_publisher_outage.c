@@ -209,8 +209,6 @@ static void cut_connections_lose_and_double_nothing_with_qos_2_and_mqtt_311(void
     ride_out_cuts(*state, 2, FG_MQTT_311);
 }
 
-#define LARGE 100000
-
 /* Something is handed over, and nothing has been written for many looks. */
 static bool is_stuck(void *context)
 {
@@ -222,42 +220,85 @@ static bool is_stuck(void *context)
     return bench->looks >= 40;
 }
 
-/* The client library forgets what it has not written when the connection breaks. */
-static void qos_0_that_was_never_written_is_sent_again_in_order(void **state)
+/* What was written before the cut may have gone with the connection; the rest is there, in order. */
+static void assert_tail(struct bench *bench, int readings, int written)
 {
-    struct bench *bench = *state;
-    char *payload = calloc(1, LARGE);
+    char text[8];
+    int last = readings - 1;
+    for (size_t i = test_subscriber_count(&bench->subscriber, "base/a"); i-- > 0 && last >= written; last--) {
+        assert_true(test_subscriber_payload(&bench->subscriber, "base/a", i, text, sizeof text));
+        assert_int_equal(atoi(text), last);
+    }
+    assert_int_equal(last, written - 1);
+}
+
+/* The broker takes nothing, and then the connection breaks. One reading in so many is retained. */
+static void break_with_much_unwritten(struct bench *bench, int readings, size_t size, int retained)
+{
+    char *payload = calloc(1, size);
     bench->queue_bytes = 100 << 20;
-    bench_broker(bench, NULL);
+    bench_broker(bench, "max_queued_messages 0");
     bench_subscribe(bench);
     test_proxy_start(&bench->proxy, bench->broker.port);
     snprintf(bench->first_address, sizeof bench->first_address, "127.0.0.1:%d", bench->proxy.port);
     bench_start(bench);
     assert_true(test_subscriber_wait_payload(&bench->subscriber, "base/gw/status", "online", 5000));
     test_proxy_pause(&bench->proxy);
-    memset(payload, ' ', LARGE - 1);
-    for (int i = 0; i < 200; i++) {
+    memset(payload, ' ', size - 1);
+    for (int i = 0; i < readings; i++) {
         payload[snprintf(payload, 8, "%d", i)] = ' ';
-        bench_offer(bench, "base/a", payload, 0);
+        struct fg_message *message = bench_message(bench->origin, "base/a", payload, 0);
+        message->retain = i % retained == 0;
+        assert_int_equal(fg_publisher_offer(bench->publisher, message), 0);
+        fg_publisher_flush(bench->publisher);
     }
     bool stuck = test_wait(is_stuck, bench, 5000);
-    uint64_t written = bench_stats(bench).acknowledged;
+    int written = (int)bench_stats(bench).acknowledged;
     test_proxy_cut(&bench->proxy);
     free(payload);
     assert_true(stuck);
     assert_true(test_wait(is_drained, bench, 10000));
-    assert_int_equal(bench_stats(bench).published, 200);
-    assert_int_equal(bench_stats(bench).acknowledged, 200);
-    /* What was written before the cut may have gone with the connection; the rest is there, in order. */
-    assert_true(test_subscriber_wait_count(&bench->subscriber, "base/a", (size_t)(200 - written), 10000));
-    char text[8];
-    int last = 199;
-    for (size_t i = test_subscriber_count(&bench->subscriber, "base/a"); i-- > 0 && last >= (int)written;
-         last--) {
-        assert_true(test_subscriber_payload(&bench->subscriber, "base/a", i, text, sizeof text));
-        assert_int_equal(atoi(text), last);
+    assert_int_equal(bench_stats(bench).published, readings);
+    assert_int_equal(bench_stats(bench).acknowledged, readings);
+    assert_true(
+        test_subscriber_wait_count(&bench->subscriber, "base/a", (size_t)(readings - written), 20000));
+    assert_tail(bench, readings, written);
+}
+
+/* The client library forgets what it has not written when the connection breaks. */
+static void qos_0_that_was_never_written_is_sent_again_in_order(void **state)
+{
+    break_with_much_unwritten(*state, 200, 100000, 1000);
+}
+
+/* Small ones go past the library, and retained ones do not. */
+static void qos_0_of_all_kinds_is_sent_again_in_order(void **state)
+{
+    struct bench *bench = *state;
+    bench->settings.max_inflight = 1000;
+    break_with_much_unwritten(bench, 8000, 3000, 50);
+}
+
+/* Whether the library or the publisher itself writes a message, its place is behind those before it. */
+static void readings_of_all_kinds_keep_their_order(void **state)
+{
+    struct bench *bench = *state;
+    bench_broker(bench, "max_queued_messages 0");
+    bench_subscribe(bench);
+    bench_start(bench);
+    for (int i = 0; i < READINGS; i++) {
+        char payload[16];
+        snprintf(payload, sizeof payload, "%d", i);
+        struct fg_message *message = bench_message(bench->origin, "base/a", payload, 0);
+        message->retain = i % 7 == 0;
+        assert_int_equal(fg_publisher_offer(bench->publisher, message), 0);
+        if (i % 10 == 0) {
+            fg_publisher_flush(bench->publisher);
+        }
     }
-    assert_int_equal(last, (int)written - 1);
+    fg_publisher_flush(bench->publisher);
+    assert_true(test_subscriber_wait_count(&bench->subscriber, "base/a", READINGS, 10000));
+    assert_tail(bench, READINGS, 0);
 }
 
 static void readings_wait_through_a_long_outage_from_the_start(void **state)
@@ -289,6 +330,8 @@ int main(void)
         CASE(cut_connections_lose_and_double_nothing_with_qos_2_and_mqtt_5),
         CASE(cut_connections_lose_and_double_nothing_with_qos_2_and_mqtt_311),
         CASE(qos_0_that_was_never_written_is_sent_again_in_order),
+        CASE(qos_0_of_all_kinds_is_sent_again_in_order),
+        CASE(readings_of_all_kinds_keep_their_order),
         CASE(readings_wait_through_a_long_outage_from_the_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
