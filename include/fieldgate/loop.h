@@ -26,9 +26,11 @@ struct fg_loop {
     bool stop;
 };
 
-/* On average the loop turns no more often than once in this time. It is what a reading may be late on a busy
- * gateway, and short beside the silences that end a frame on a serial line. */
-#define FG_LOOP_TURN_NS (500 * INT64_C(1000))
+/* On average the loop turns no more often than once in this time, which is what a reading may be late on a
+ * busy gateway; who wants less CPU may have it longer. Both are short beside the silences that end a frame on
+ * a serial line (1.75 ms and more). */
+#define FG_LOOP_TURN_NS     (500 * INT64_C(1000))
+#define FG_LOOP_TURN_MAX_NS (1000 * INT64_C(1000))
 
 /* Blocks the signals for the calling thread and all that it makes later. Call before any thread exists. */
 void fg_loop_block_signals(const sigset_t *signals);
@@ -39,6 +41,9 @@ void fg_loop_block_signals(const sigset_t *signals);
  */
 int fg_loop_open(struct fg_loop *loop, const struct fg_model_ops *ops, size_t workers,
                  const sigset_t *signals, void (*signal)(void *context, int number), void *context);
+
+/* How long a turn is to be, within the bounds above; before the loop runs. Returns how long it will be. */
+int64_t fg_loop_set_turn(struct fg_loop *loop, int64_t turn_ns);
 
 /* Runs until fg_loop_stop. Returns 0, or a negative errno when waiting fails. */
 int fg_loop_run(struct fg_loop *loop);

@@ -59,6 +59,7 @@ struct fg_publisher_options {
     const struct fg_mqtt_settings *settings; /* borrowed for the publisher's life */
     const char *gateway;                     /* the gateway's id; copied */
     int64_t queue_bytes;                     /* bound of the outbox */
+    int64_t gathered_ns; /* of settings->linger_ns, what readings have waited for before they are offered */
     /* Called on the publisher's thread or by who flushes, without locks held, when there is room again after
      * an offer was refused. */
     void (*room)(void *context);

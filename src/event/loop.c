@@ -97,6 +97,14 @@ int fg_loop_open(struct fg_loop *loop, const struct fg_model_ops *ops, size_t wo
     return error;
 }
 
+int64_t fg_loop_set_turn(struct fg_loop *loop, int64_t turn_ns)
+{
+    loop->pace.interval_ns = turn_ns < FG_LOOP_TURN_NS       ? FG_LOOP_TURN_NS
+                             : turn_ns > FG_LOOP_TURN_MAX_NS ? FG_LOOP_TURN_MAX_NS
+                                                             : turn_ns;
+    return loop->pace.interval_ns;
+}
+
 static void rest(int64_t rest_ns)
 {
     const struct timespec time = { .tv_nsec = (long)rest_ns };

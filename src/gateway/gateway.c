@@ -294,6 +294,8 @@ static int open_publisher(struct gateway *gateway)
     struct fg_publisher_options options = { .settings = &gateway->settings->mqtt,
                                             .gateway = gateway->id,
                                             .queue_bytes = gateway->settings->gateway.queue_bytes,
+                                            .gathered_ns = fg_loop_set_turn(
+                                                &gateway->loop, gateway->settings->mqtt.linger_ns),
                                             .room = on_room,
                                             .context = gateway };
     int error = fg_publisher_new(&options, &gateway->publisher);

@@ -58,6 +58,7 @@ int fg_publisher_new(const struct fg_publisher_options *options, struct fg_publi
         return -ENOMEM;
     }
     publisher->settings = options->settings;
+    publisher->linger_ns = options->settings->linger_ns - options->gathered_ns;
     publisher->room = options->room;
     publisher->context = options->context;
     fg_outbox_init(&publisher->outbox, (size_t)options->queue_bytes);

@@ -220,9 +220,9 @@ static void refill(struct fg_publisher *publisher, int64_t now_ns)
     }
     pthread_mutex_lock(&publisher->lock);
     size_t waiting = publisher->outbox.waiting;
-    if (waiting > 0 && publisher->settings->linger_ns > 0 && publisher->phase == FG_RUNNING) {
+    if (waiting > 0 && publisher->linger_ns > 0 && publisher->phase == FG_RUNNING) {
         if (publisher->linger_until_ns == 0) {
-            publisher->linger_until_ns = now_ns + publisher->settings->linger_ns;
+            publisher->linger_until_ns = now_ns + publisher->linger_ns;
         }
         if (now_ns < publisher->linger_until_ns && waiting < publisher->session->max_inflight) {
             waiting = 0;

@@ -46,6 +46,7 @@ struct fg_chain {
 struct fg_publisher {
     /* Fixed: */
     const struct fg_mqtt_settings *settings;
+    int64_t linger_ns;
     void (*room)(void *context);
     void *context;
     char *base; /* topics, expanded */
