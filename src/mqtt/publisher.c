@@ -24,7 +24,7 @@
 #define FAREWELL_NS (500 * FG_NS_PER_MS)
 
 /* How often acknowledgements are read while there are slots enough. */
-#define READ_EVERY_NS (2 * FG_NS_PER_MS)
+#define READ_EVERY_NS (5 * FG_NS_PER_MS)
 
 void fg_publisher_wake(struct fg_publisher *publisher, unsigned kind)
 {
