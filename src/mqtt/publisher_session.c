@@ -411,7 +411,13 @@ void fg_session_io(struct fg_session *session, short revents)
     }
     int result = MOSQ_ERR_SUCCESS;
     errno = 0;
-    if (fg_direct_is_empty(&session->direct) && mosquitto_want_write(session->library)) {
+    if (session->tls && session->state == FG_SESSION_CONNECTING) {
+        /* A broker can refuse our certificate after the handshake; a failing write would lose what it says.
+         */
+        result = mosquitto_loop_read(session->library, 1);
+    }
+    if (!result && mosquitto_socket(session->library) >= 0 && fg_direct_is_empty(&session->direct) &&
+        mosquitto_want_write(session->library)) {
         result = mosquitto_loop_write(session->library, 1);
     }
     if (!result && mosquitto_socket(session->library) >= 0 && (revents & (POLLIN | POLLERR | POLLHUP))) {
