@@ -152,7 +152,7 @@ int fg_secret_read(const char *setting, const char *path, char **secret, char wh
 {
     char *text = NULL;
     int error = read_file(setting, path, true, SECRET_MAX + 2, &text, why);
-    if (error) {
+    if (error || !text) {
         return error;
     }
     size_t length = strlen(text);

@@ -49,6 +49,9 @@ static int read_certificates(const char *setting, const char *path, STACK_OF(X50
     X509 *certificate = NULL;
     while (memory && (certificate = PEM_read_bio_X509_AUX(bio, NULL, on_password, NULL))) {
         memory = sk_X509_push(read, certificate) > 0;
+        if (!memory) {
+            X509_free(certificate);
+        }
     }
     bool good = memory && at_end() && sk_X509_num(read) > 0;
     BIO_free(bio);

@@ -154,6 +154,20 @@ static void a_dot_at_the_end_of_the_name_changes_nothing(void **state)
     tls_assert_connects(bench);
 }
 
+static void each_address_of_a_list_is_verified_by_its_own_name(void **state)
+{
+    struct bench *bench = *state;
+    call(bench, "first.example.test");
+    snprintf(bench->second_address, sizeof bench->second_address, "second.example.test:%d",
+             bench->broker.port);
+    bench->settings.address.count = 2;
+    show(bench, &(struct tls_lab){ .name = "second", .issuer = "ca", .names = "DNS:second.example.test" });
+    bench_start(bench);
+    assert_true(test_wait(is_connected, bench, 10000));
+    assert_int_equal(tls_logged(bench, "is not made out to \"first.example.test\""), 1);
+    assert_int_equal(test_broker_logged(&bench->broker, "New client connected"), 1);
+}
+
 static void an_expired_authority_is_refused(void **state)
 {
     struct bench *bench = *state;
@@ -246,6 +260,7 @@ int main(void)
         TLS_CASE(a_wildcard_does_not_stand_for_two_labels),
         TLS_CASE(a_wildcard_does_not_stand_for_a_number_of_an_address),
         TLS_CASE(a_dot_at_the_end_of_the_name_changes_nothing),
+        TLS_CASE(each_address_of_a_list_is_verified_by_its_own_name),
         TLS_CASE(an_expired_authority_is_refused),
         TLS_CASE(insecure_warns_at_each_connect),
         TLS_CASE(insecure_trusts_no_other_authority),
