@@ -103,20 +103,6 @@ static void on_log(struct mosquitto *library, void *context, int level, const ch
     }
 }
 
-/* OpenSSL would ask at the terminal if there were no callback. */
-static int on_key_password(char *buffer, int size, int writing, void *library)
-{
-    const struct fg_session *session = mosquitto_userdata(library);
-    const char *password = session->secrets.key_password;
-    (void)writing;
-    size_t length = password ? strlen(password) : 0;
-    if (size <= 0 || length >= (size_t)size) {
-        return 0;
-    }
-    memcpy(buffer, password ? password : "", length + 1);
-    return (int)length;
-}
-
 static int set_user(struct fg_session *session)
 {
     const struct fg_mqtt_settings *settings = session->settings;
@@ -125,8 +111,10 @@ static int set_user(struct fg_session *session)
     }
     char *password = NULL;
     if (settings->password_file[0]) {
-        int error = fg_secret_read("password_file", settings->password_file, &password);
+        char why[FG_WHY_SIZE];
+        int error = fg_secret_read("password_file", settings->password_file, &password, why);
         if (error) {
+            fg_log(FG_LOG_ERROR, "mqtt.%s", why);
             return error;
         }
     }
@@ -178,11 +166,12 @@ static int set_up(struct fg_session *session, const char *will_topic)
     mosquitto_publish_v5_callback_set(library, on_publish);
     int error = set_user(session);
     const struct fg_tls_settings *tls = session->settings->tls;
+    char why[FG_WHY_SIZE];
     if (!error && tls) {
-        error = fg_tls_read(tls, &session->secrets);
-    }
-    if (!error && tls) {
-        error = fg_tls_configure(tls, &session->secrets, library, on_key_password);
+        error = fg_tls_new(tls, library, &session->tls, why);
+        if (error) {
+            fg_log(FG_LOG_ERROR, "mqtt.%s", why);
+        }
     }
     return error;
 }
@@ -224,7 +213,7 @@ void fg_session_free(struct fg_session *session)
 {
     if (session) {
         mosquitto_destroy(session->library);
-        fg_tls_secrets_fini(&session->secrets);
+        fg_tls_free(session->tls);
         fg_direct_fini(&session->direct);
         free(session->acks);
         free(session);
@@ -263,6 +252,8 @@ static void settle(struct fg_session *session, int result, int cause)
     } else if (session->farewell) {
         snprintf(text, sizeof text, "the broker closed the connection: %s",
                  mosquitto_reason_string(session->farewell));
+    } else if (session->tls && session->library_error[0]) {
+        fg_tls_explain(session->tls, session->library_error, !session->verified, text);
     } else if (session->library_error[0]) {
         snprintf(text, sizeof text, "%s", session->library_error);
     } else if (result == MOSQ_ERR_EAI) {
@@ -304,6 +295,11 @@ void fg_session_prepare(struct fg_session *session)
 
 void fg_session_connect(struct fg_session *session, const char *host, int port)
 {
+    if (session->tls && fg_tls_prepare(session->tls, host, session->library_error) != 0) {
+        session->result = MOSQ_ERR_TLS;
+        session->cause = 0;
+        return;
+    }
     errno = 0;
     session->result = mosquitto_connect_async(session->library, host, port, session->keepalive_s);
     session->cause = errno;
@@ -341,7 +337,7 @@ static bool shake_hands(struct fg_session *session, short revents)
         settle(session, result ? result : MOSQ_ERR_TLS, cause);
         return false;
     }
-    switch (fg_tls_progress(session->library, session->settings->tls)) {
+    switch (fg_tls_progress(session->tls, session->library)) {
     case FG_TLS_VERIFIED:
         session->verified = true;
         return true;
@@ -363,6 +359,22 @@ static int socket_error(int fd)
     int error = 0;
     socklen_t size = sizeof error;
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : 0;
+}
+
+/* A connection that broke before the broker accepted; the library may take it for one that is not there yet.
+ * With TLS the broker may have said why in what can be read still. */
+static bool broke(struct fg_session *session, int fd, short revents)
+{
+    int error =
+        session->state == FG_SESSION_CONNECTING && (revents & (POLLERR | POLLHUP)) ? socket_error(fd) : 0;
+    if (error && session->tls && (revents & POLLIN)) {
+        int result = mosquitto_loop_read(session->library, 1);
+        settle(session, result, error);
+    }
+    if (error && session->state != FG_SESSION_DOWN) {
+        go_down(session, strerror(error));
+    }
+    return error != 0;
 }
 
 /* Returns whether nothing is left that goes past the library; if not, the connection may be down. */
@@ -388,12 +400,8 @@ void fg_session_io(struct fg_session *session, short revents)
     if (fd < 0 || revents == 0) {
         return;
     }
-    if (session->state == FG_SESSION_CONNECTING && (revents & (POLLERR | POLLHUP))) {
-        int error = socket_error(fd);
-        if (error) {
-            go_down(session, strerror(error));
-            return;
-        }
+    if (broke(session, fd, revents)) {
+        return;
     }
     if (!session->verified && !shake_hands(session, revents)) {
         return;
@@ -403,7 +411,13 @@ void fg_session_io(struct fg_session *session, short revents)
     }
     int result = MOSQ_ERR_SUCCESS;
     errno = 0;
-    if (fg_direct_is_empty(&session->direct) && mosquitto_want_write(session->library)) {
+    if (session->tls && session->state == FG_SESSION_CONNECTING) {
+        /* A broker can refuse our certificate after the handshake; a failing write would lose what it says.
+         */
+        result = mosquitto_loop_read(session->library, 1);
+    }
+    if (!result && mosquitto_socket(session->library) >= 0 && fg_direct_is_empty(&session->direct) &&
+        mosquitto_want_write(session->library)) {
         result = mosquitto_loop_write(session->library, 1);
     }
     if (!result && mosquitto_socket(session->library) >= 0 && (revents & (POLLIN | POLLERR | POLLHUP))) {

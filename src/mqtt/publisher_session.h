@@ -37,15 +37,15 @@ struct fg_ack {
 struct fg_session {
     struct mosquitto *library;
     const struct fg_mqtt_settings *settings;
-    struct fg_tls_secrets secrets;
+    struct fg_tls *tls; /* NULL: no TLS */
     enum fg_session_state state;
-    bool verified;           /* the TLS handshake is done, or there is none */
-    bool present;            /* the broker knew the session */
-    bool leaving;            /* fg_session_disconnect was called */
-    char reason[256];        /* why it is down */
-    char library_error[160]; /* what the library logged as an error since the connect */
-    int connack;             /* -1: none yet */
-    int result;              /* what the library answered to the connect, and errno then */
+    bool verified;                   /* the TLS handshake is done, or there is none */
+    bool present;                    /* the broker knew the session */
+    bool leaving;                    /* fg_session_disconnect was called */
+    char reason[FG_WHY_SIZE];        /* why it is down */
+    char library_error[FG_WHY_SIZE]; /* what the library logged as an error since the connect */
+    int connack;                     /* -1: none yet */
+    int result;                      /* what the library answered to the connect, and errno then */
     int cause;
     int farewell; /* the reason code of the broker's DISCONNECT, or 0 */
     int max_qos;
