@@ -14,7 +14,10 @@
 
 static int complain(char why[FG_WHY_SIZE], const char *setting, const char *path, int error, const char *what)
 {
-    snprintf(why, FG_WHY_SIZE, "%s: %s: %s", setting, path, what ? what : strerror(-error));
+    if (snprintf(why, FG_WHY_SIZE, "%s: %s: %s", setting, path, what ? what : strerror(-error)) >=
+        FG_WHY_SIZE) {
+        memcpy(why + FG_WHY_SIZE - 4, "...", 4);
+    }
     return error;
 }
 
