@@ -1,6 +1,6 @@
 /*
  * The inside of the publisher, shared between its files: publisher_api.c (calls from other threads),
- * publisher.c (the thread, when to connect), publisher_flow.c (what is handed to the connection and what
+ * publisher.c (the thread), publisher_connect.c (when to connect), publisher_flow.c (what is handed over and what
  * comes back).
  */
 #ifndef FIELDGATE_MQTT_PUBLISHER_PARTS_H
