@@ -114,6 +114,7 @@ static void finish(struct fg_publisher *publisher)
      * worth. */
     fg_session_drop(publisher->session, "stopped");
     publisher->session->ack_count = 0;
+    fg_connect_fini(publisher);
     pthread_mutex_unlock(&publisher->turn);
     atomic_store_explicit(&publisher->connected, false, memory_order_relaxed);
     pthread_mutex_lock(&publisher->lock);
