@@ -421,7 +421,8 @@ bool fg_flow_has_work(struct fg_publisher *publisher)
 
 bool fg_flow_is_tight(const struct fg_publisher *publisher)
 {
-    return slots(publisher) <= publisher->session->max_inflight / 2;
+    const struct fg_session *session = publisher->session;
+    return slots(publisher) <= session->max_inflight / 2 || publisher->inflight.qos2 > session->max_qos2 / 2;
 }
 
 unsigned fg_flow_wants(const struct fg_publisher *publisher, int64_t now_ns)
