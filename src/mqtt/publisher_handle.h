@@ -10,8 +10,8 @@ struct fg_session;
 struct fg_tls;
 struct mosquitto;
 
-/* Makes a handle of the session's identity, protocol, will, user and secrets. Reads the password file.
- * Returns 0 or a negative errno, the reason being logged. */
+/* Makes a handle of the session's identity, protocol, will, user and TLS (*tls: untouched without it). Reads
+ * their files. Returns 0 or a negative errno, the reason being logged. */
 int fg_handle_new(struct fg_session *session, struct mosquitto **library, struct fg_tls **tls);
 
 /* After a refusal: whether the next connect can do without what was refused. Returns what that is, for the
