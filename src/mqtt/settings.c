@@ -148,13 +148,14 @@ static const struct fg_setting mqtt_settings[] = {
       .fallback = "localhost:1883",
       .minimum = 1,
       .maximum = FG_ADDRESSES_MAX,
-      .help = "The broker as `host:port` or `[IPv6]:port`; or a list, tried in turn." },
+      .help = "The broker as `host:port` or `[IPv6]:port`; or a list, tried in turn, with a way back to the "
+              "first when that answers again for good." },
     { .key = "protocol",
       .type = FG_SETTING_CHOICE,
       .offset = MQTT(protocol),
       .fallback = "5",
       .choices = protocols,
-      .help = "Version of MQTT." },
+      .help = "Version of MQTT. A broker that refuses 5 is talked to in 3.1.1." },
     { .key = "client_id",
       .type = FG_SETTING_TEXT,
       .offset = MQTT(client_id),
@@ -184,9 +185,8 @@ static const struct fg_setting mqtt_settings[] = {
       .fallback = "60s",
       .minimum = 5 * S,
       .maximum = 65535 * S,
-      .help =
-          "After this long without a word the broker is asked whether it is there, and takes the gateway for "
-          "gone after one and a half times as long." },
+      .help = "After this long without a word the broker is asked whether it is there. After one and a half "
+              "times as long without one, each side takes the other for gone." },
     { .key = "clean_session",
       .type = FG_SETTING_BOOLEAN,
       .offset = MQTT(clean_session),
@@ -240,7 +240,9 @@ static const struct fg_setting mqtt_settings[] = {
       .fallback = "60s",
       .minimum = 50 * MS,
       .maximum = 86400 * S,
-      .help = "Longest wait: it doubles with each failure, with some chance in it." },
+      .help =
+          "Longest wait: it doubles with each failure, with some chance in it. It is the wait at once when "
+          "the broker does not want the gateway." },
     { .key = "base_topic",
       .type = FG_SETTING_TEXT,
       .offset = MQTT(base_topic),
