@@ -138,6 +138,6 @@ bool fg_handle_is_unwanted(const struct fg_session *session)
     case MQTT_RC_CONNECTION_RATE_EXCEEDED:
         return true;
     default:
-        return false;
+        return session->unruly;
     }
 }

@@ -18,7 +18,7 @@ int fg_handle_new(struct fg_session *session, struct mosquitto **library, struct
  * log, or NULL. */
 const char *fg_handle_give_way(struct fg_session *session);
 
-/* Whether the broker said that it wants no such client: it would say so again. */
+/* Whether the broker said that it wants no such client, or floods it: it would do so again at once. */
 bool fg_handle_is_unwanted(const struct fg_session *session);
 
 #endif

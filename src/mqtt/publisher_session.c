@@ -290,12 +290,12 @@ static void watch_strays(struct fg_session *session, bool asked_for)
         return;
     }
     int64_t consumed = asked_for ? -1 : fg_socket_consumed(mosquitto_socket(session->library));
+    int64_t limit = mosquitto_want_write(session->library) ? STRAY_UNANSWERED_MAX : FG_INBOUND_MAX;
     if (consumed < 0 || session->stray_from < 0) {
         session->stray_from = consumed;
-        return;
     }
-    int64_t limit = mosquitto_want_write(session->library) ? STRAY_UNANSWERED_MAX : FG_INBOUND_MAX;
-    if (session->unruly || consumed - session->stray_from > limit) {
+    session->unruly |= consumed - session->stray_from > limit;
+    if (session->unruly) {
         go_down(session, "the broker sends what nobody asked for");
     }
 }

@@ -35,7 +35,7 @@ struct fg_ack {
 #define FG_PACKET_MAX ((size_t)268435455 + 5)
 
 /* The largest packet that the broker is to send, and what it may send in a row that is of no use. */
-#define FG_INBOUND_MAX (256 * 1024)
+#define FG_INBOUND_MAX (64 * 1024)
 
 /* No packet identifier (MQTT 5.0, 2.2.1). */
 #define FG_DIRECT_MID 0
@@ -53,7 +53,7 @@ struct fg_session {
     bool verified;        /* the TLS handshake is done, or there is none */
     bool present;         /* the broker knew the session */
     bool leaving;         /* fg_session_disconnect was called */
-    bool unruly;          /* the broker accepted what it had accepted already */
+    bool unruly;          /* the broker sent what nobody asked for */
     bool forgot;          /* fg_session_renew was called */
     bool held;            /* fg_session_hold was */
     size_t held_inflight; /* max_inflight without that */
