@@ -18,10 +18,15 @@ struct fg_message {
     struct fg_origin *origin; /* a reference */
     int64_t taken_ns;
     int64_t wall_ms;
+    int64_t spool_id; /* what the spool holds it as; 0: it is not in the spool */
     uint32_t payload_size;
     uint16_t topic_length; /* without the NUL that follows the topic */
     uint8_t qos;
     bool retain;
+    /* wall_ms was taken from a clock that had not been set. */
+    bool unsynchronised;
+    /* taken_ns was taken before the board was started anew: it does not compare with the clock of now. */
+    bool earlier_boot;
     char data[]; /* topic, NUL, payload */
 };
 

@@ -43,7 +43,10 @@ const char *fg_reason_name(enum fg_reason reason);
     X(TOO_LARGE, "too-large")   /* larger than the whole queue, or than the broker takes */                  \
     X(REFUSED, "refused")       /* the broker or the client library refused the message for good */          \
     X(SHUTDOWN, "shutdown")     /* still waiting when the daemon had to stop */                              \
-    X(NO_MEMORY, "no-memory")   /* no memory for the message */
+    X(NO_MEMORY, "no-memory")   /* no memory for the message */                                              \
+    X(SPOOL_FULL, "spool-full") /* the spool's max_bytes was used up */                                      \
+    X(EXPIRED, "expired")       /* waited in the spool for longer than its max_age */                        \
+    X(SPOOL_DAMAGED, "spool-damaged") /* could not be read back from a damaged spool */
 
 enum fg_loss {
     FG_LOSS_NONE = 0,

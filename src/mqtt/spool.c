@@ -1,0 +1,261 @@
+#include "spool_parts.h"
+
+#include "fieldgate/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The log may take a quarter of the bound, within these. The larger it is, the fewer pages are written twice;
+ * the smaller, the less can be in one transaction. */
+#define LOG_MIN (INT64_C(512) << 10)
+#define LOG_MAX (INT64_C(4) << 20)
+
+/* Some time after which a wall clock has evidently been set: 2025. */
+#define EVIDENTLY_SET_MS (INT64_C(1735689600) * 1000)
+
+int fg_spool_tell(struct fg_spool *spool, int error, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(spool->problem, sizeof spool->problem, format, arguments);
+    va_end(arguments);
+    return error;
+}
+
+static void read_boot(char *boot, size_t size)
+{
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? 0 : read(fd, boot, size - 1);
+    if (fd >= 0) {
+        close(fd);
+    }
+    length = length > 0 && boot[length - 1] == '\n' ? length - 1 : length;
+    boot[length > 0 ? length : 0] = '\0';
+    if (!boot[0]) {
+        /* Without a name for this start, no other run is taken to be of the same. */
+        snprintf(boot, size, "%lld.%ld", (long long)fg_clock_wall_ms(), (long)getpid());
+    }
+}
+
+static void set_limits(struct fg_spool *spool)
+{
+    int64_t bound = spool->options.settings->max_bytes;
+    int64_t log = bound == 0 || bound / 4 > LOG_MAX ? LOG_MAX : bound / 4;
+    spool->log_limit = log < LOG_MIN ? LOG_MIN : log;
+    spool->page_limit = bound == 0 ? INT64_MAX : (bound - spool->log_limit) / FG_SPOOL_PAGE;
+}
+
+int fg_spool_new(const struct fg_spool_options *options, struct fg_spool **spool)
+{
+    struct fg_spool *made = calloc(1, sizeof *made);
+    if (!made) {
+        return -ENOMEM;
+    }
+    made->options = *options;
+    made->lock_fd = -1;
+    made->next_id = 1;
+    made->error = -ESHUTDOWN;
+    fg_map_init(&made->known);
+    set_limits(made);
+    if (options->boot_id) {
+        snprintf(made->boot, sizeof made->boot, "%s", options->boot_id);
+    } else {
+        read_boot(made->boot, sizeof made->boot);
+    }
+    made->path = strdup(options->settings->path);
+    made->folder = strdup(options->settings->path);
+    int error = made->path && made->folder ? fg_spool_vfs_new(options->vfs, &made->vfs) : -ENOMEM;
+    if (error) {
+        fg_spool_free(made);
+        return error;
+    }
+    char *slash = strrchr(made->folder, '/');
+    if (!slash) {
+        strcpy(made->folder, ".");
+    } else {
+        slash[slash == made->folder] = '\0';
+    }
+    *spool = made;
+    return 0;
+}
+
+static void release(struct fg_spool *spool)
+{
+    (void)fg_spool_close_database(spool, false);
+    fg_spool_unlock(spool);
+    spool->open = false;
+}
+
+void fg_spool_free(struct fg_spool *spool)
+{
+    if (spool) {
+        (void)fg_spool_close(spool);
+        fg_map_fini(&spool->known);
+        fg_spool_vfs_free(spool->vfs);
+        free(spool->path);
+        free(spool->folder);
+        free(spool);
+    }
+}
+
+int fg_spool_fail(struct fg_spool *spool, int error)
+{
+    release(spool);
+    spool->error = error;
+    return error;
+}
+
+int fg_spool_settle(struct fg_spool *spool, int error)
+{
+    switch (error) {
+    case 0:
+    case -ENOMEM:
+    case -ENOSPC:
+    case -ENOBUFS:
+    case -EDQUOT:
+    case -EMSGSIZE:
+        return error;
+    case -EUCLEAN: {
+        char why[sizeof spool->problem];
+        memcpy(why, spool->problem, sizeof why);
+        error = fg_spool_salvage(spool, why);
+        return error ? fg_spool_fail(spool, error) : -EAGAIN;
+    }
+    default:
+        return fg_spool_fail(spool, error);
+    }
+}
+
+static int open_what_is_there(struct fg_spool *spool)
+{
+    int error = fg_spool_check_file(spool);
+    if (error == -ENOENT) {
+        spool->messages = 0;
+        return 0;
+    }
+    if (!error) {
+        error = fg_spool_open_database(spool);
+    }
+    if (error != -EUCLEAN) {
+        return error;
+    }
+    char why[sizeof spool->problem];
+    memcpy(why, spool->problem, sizeof why);
+    return fg_spool_salvage(spool, why);
+}
+
+int fg_spool_open(struct fg_spool *spool)
+{
+    if (spool->open) {
+        return 0;
+    }
+    int error = fg_spool_check_folder(spool);
+    if (!error) {
+        error = fg_spool_lock(spool);
+    }
+    if (!error) {
+        spool->open = true;
+        spool->problem[0] = '\0';
+        error = open_what_is_there(spool);
+    }
+    if (error) {
+        return fg_spool_fail(spool, error);
+    }
+    spool->error = -ESHUTDOWN;
+    return 0;
+}
+
+bool fg_spool_is_open(const struct fg_spool *spool)
+{
+    return spool->open;
+}
+
+const char *fg_spool_problem(const struct fg_spool *spool)
+{
+    return spool->problem;
+}
+
+static int begin_file(struct fg_spool *spool)
+{
+    int error = fg_spool_check_folder(spool);
+    char *fresh = fg_spool_path(spool, ".new");
+    if (!error) {
+        error = fresh ? fg_spool_make_database(spool, fresh, NULL, NULL) : -ENOMEM;
+    }
+    if (!error) {
+        error = fg_spool_remove_log(spool);
+    }
+    if (!error && rename(fresh, spool->path) != 0) {
+        error = fg_spool_tell(spool, -errno, "%s: cannot be made: %s", spool->path, strerror(errno));
+        unlink(fresh);
+    }
+    free(fresh);
+    if (!error) {
+        error = fg_spool_sync_folder(spool);
+    }
+    return error ? error : fg_spool_open_database(spool);
+}
+
+int fg_spool_use(struct fg_spool *spool)
+{
+    if (!spool->open) {
+        return spool->error;
+    }
+    return spool->db ? 0 : begin_file(spool);
+}
+
+void fg_spool_read_time(const struct fg_spool *spool, struct fg_spool_time *now)
+{
+    if (spool->options.events->time) {
+        spool->options.events->time(spool->options.context, now);
+        return;
+    }
+    now->now_ns = fg_clock_now_ns();
+    now->wall_ms = fg_clock_wall_ms();
+    now->synchronised = now->wall_ms >= EVIDENTLY_SET_MS;
+}
+
+void fg_spool_hold(struct fg_spool *spool, int64_t last)
+{
+    spool->held = last;
+}
+
+static uint64_t size_of(const struct fg_spool *spool, const char *suffix)
+{
+    char *path = fg_spool_path(spool, suffix);
+    struct stat file;
+    uint64_t size = path && stat(path, &file) == 0 ? (uint64_t)file.st_size : 0;
+    free(path);
+    return size;
+}
+
+void fg_spool_get_counts(const struct fg_spool *spool, struct fg_spool_counts *counts)
+{
+    *counts = (struct fg_spool_counts){
+        .messages = spool->messages,
+        .last_id = spool->next_id - 1,
+        .disk_bytes = size_of(spool, "") + size_of(spool, "-wal"),
+        .written_bytes = fg_spool_vfs_written(spool->vfs),
+    };
+}
+
+int fg_spool_close(struct fg_spool *spool)
+{
+    if (!spool->open) {
+        return 0;
+    }
+    bool empty = spool->db && spool->messages == 0;
+    int error = fg_spool_close_database(spool, true);
+    if (!error && empty) {
+        error = fg_spool_remove_files(spool);
+    }
+    release(spool);
+    spool->error = -ESHUTDOWN;
+    return error;
+}
