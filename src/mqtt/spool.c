@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +19,10 @@
 
 /* Some time after which a wall clock has evidently been set: 2025. */
 #define EVIDENTLY_SET_MS (INT64_C(1735689600) * 1000)
+
+/* A file that cannot be read so many times in a row is damaged: a bad sector stays bad, while a bus or a
+ * power supply that falters recovers. */
+#define UNREADABLE_MAX 3
 
 int fg_spool_tell(struct fg_spool *spool, int error, const char *format, ...)
 {
@@ -43,6 +48,15 @@ static void read_boot(char *boot, size_t size)
     }
 }
 
+static int64_t name_process(void)
+{
+    int64_t name;
+    if (getrandom(&name, sizeof name, GRND_NONBLOCK) != (ssize_t)sizeof name) {
+        name = fg_clock_now_ns() ^ (int64_t)getpid() << 40; /* early in the start of the board */
+    }
+    return name;
+}
+
 static void set_limits(struct fg_spool *spool)
 {
     int64_t bound = spool->options.settings->max_bytes;
@@ -62,6 +76,7 @@ int fg_spool_new(const struct fg_spool_options *options, struct fg_spool **spool
     made->next_id = 1;
     made->error = -ESHUTDOWN;
     fg_map_init(&made->known);
+    made->process = name_process();
     set_limits(made);
     if (options->boot_id) {
         snprintf(made->boot, sizeof made->boot, "%s", options->boot_id);
@@ -96,6 +111,7 @@ void fg_spool_free(struct fg_spool *spool)
 {
     if (spool) {
         (void)fg_spool_close(spool);
+        fg_spool_doubt_clear(spool);
         fg_map_fini(&spool->known);
         fg_spool_vfs_free(spool->vfs);
         free(spool->path);
@@ -137,10 +153,17 @@ static int open_what_is_there(struct fg_spool *spool)
     int error = fg_spool_check_file(spool);
     if (error == -ENOENT) {
         spool->messages = 0;
-        return 0;
+        return fg_spool_doubt_resolve(spool);
+    }
+    if (!error) {
+        error = fg_spool_check_log(spool);
     }
     if (!error) {
         error = fg_spool_open_database(spool);
+    }
+    if (error && spool->read_failed && ++spool->unreadable >= UNREADABLE_MAX) {
+        spool->unreadable = 0;
+        error = -EUCLEAN;
     }
     if (error != -EUCLEAN) {
         return error;
@@ -162,6 +185,7 @@ int fg_spool_open(struct fg_spool *spool)
     if (!error) {
         spool->open = true;
         spool->problem[0] = '\0';
+        spool->read_failed = false;
         error = open_what_is_there(spool);
     }
     if (error) {
@@ -183,7 +207,7 @@ const char *fg_spool_problem(const struct fg_spool *spool)
 
 static int begin_file(struct fg_spool *spool)
 {
-    int error = fg_spool_check_folder(spool);
+    int error = fg_spool_check_lock(spool);
     char *fresh = fg_spool_path(spool, ".new");
     if (!error) {
         error = fresh ? fg_spool_make_database(spool, fresh, NULL, NULL) : -ENOMEM;
@@ -210,15 +234,37 @@ int fg_spool_use(struct fg_spool *spool)
     return spool->db ? 0 : begin_file(spool);
 }
 
-void fg_spool_read_time(const struct fg_spool *spool, struct fg_spool_time *now)
+void fg_spool_read_time(struct fg_spool *spool, struct fg_spool_time *now)
 {
     if (spool->options.events->time) {
         spool->options.events->time(spool->options.context, now);
-        return;
+    } else {
+        now->now_ns = fg_clock_now_ns();
+        now->wall_ms = fg_clock_wall_ms();
+        now->synchronised = now->wall_ms >= EVIDENTLY_SET_MS;
     }
-    now->now_ns = fg_clock_now_ns();
-    now->wall_ms = fg_clock_wall_ms();
-    now->synchronised = now->wall_ms >= EVIDENTLY_SET_MS;
+    if (!spool->anchored && now->synchronised) {
+        spool->anchored = true;
+        spool->anchor_ms = now->wall_ms - now->now_ns / FG_NS_PER_MS;
+        spool->looked_at = 0;
+    }
+}
+
+int64_t fg_spool_right_ms(const struct fg_spool *spool, int64_t taken_ms, int64_t wall_ms,
+                          bool unsynchronised, bool earlier_boot)
+{
+    int64_t right;
+    bool known = unsynchronised && !earlier_boot && spool->anchored &&
+                 !__builtin_add_overflow(taken_ms, spool->anchor_ms, &right);
+    return known ? right : wall_ms;
+}
+
+int64_t fg_spool_wall_ms(struct fg_spool *spool, const struct fg_message *message)
+{
+    struct fg_spool_time now;
+    fg_spool_read_time(spool, &now);
+    return fg_spool_right_ms(spool, message->taken_ns / FG_NS_PER_MS, message->wall_ms,
+                             message->unsynchronised, message->earlier_boot);
 }
 
 void fg_spool_hold(struct fg_spool *spool, int64_t last)

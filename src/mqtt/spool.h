@@ -11,9 +11,10 @@
  * closed (by fg_spool_close, or by a failure of the disk, after which calls return that error until
  * fg_spool_open succeeds again).
  *
- * Errors that do not close it: -ENOMEM, -ENOSPC, -ENOBUFS, -EDQUOT, -EMSGSIZE. What failed was not done; but
- * after an error of a commit that closed the spool, the messages of an append may be there when it is opened
- * again, beside the copy that its caller still has.
+ * Errors that do not close it: -ENOMEM, -ENOSPC, -ENOBUFS, -EDQUOT, -EMSGSIZE. What failed was not done. A
+ * commit that failed may still have reached the disk; fg_spool_open then undoes an append, so that the
+ * caller's copy is the only one, and tells of a drop that came to be. A remove is to be repeated: ids that
+ * are gone do not matter.
  *
  * Time. A message is kept with the moment on the monotonic clock at which it was taken, the start of the
  * board that this clock belongs to, and the setting of the wall clock then. max_age goes by the monotonic
@@ -21,7 +22,9 @@
  * and is set now, and only once: at the first moment of this process at which it is set. From then on the
  * monotonic clock counts, so no step of the wall clock expires or spares anything. Without both, its age is
  * unknown and it does not expire; max_bytes bounds it. Order is that of appending, whatever clocks say.
- * taken_ns is kept to the millisecond.
+ * taken_ns is kept to the millisecond. A message comes back with the times that it came with; whoever
+ * publishes it can set right an `unsynchronised` wall_ms that is not of an `earlier_boot` as
+ * fg_spool_wall_ms does, and losses have that done.
  */
 #ifndef FIELDGATE_MQTT_SPOOL_H
 #define FIELDGATE_MQTT_SPOOL_H
@@ -45,18 +48,25 @@ struct fg_spool_damage {
     const char *why;
     const char *set_aside;  /* the path that the damaged file has now */
     uint64_t salvaged;      /* messages that were carried over */
-    uint64_t missing;       /* that were not, as far as the gaps in their numbers tell */
+    uint64_t missing;       /* that were not, as far as the gaps in their numbers tell: at the least */
     int64_t from_ms, to_ms; /* times of the messages before and behind the gaps; both 0: unknown */
 };
 
+/* Messages of one origin that were dropped. */
+struct fg_spool_loss {
+    struct fg_origin *origin; /* borrowed for the call */
+    enum fg_loss reason;      /* FG_LOSS_SPOOL_FULL, FG_LOSS_EXPIRED */
+    int64_t from_ms, to_ms; /* Unix ms of the first and the last; as good as the clock was, see Time above */
+    uint64_t count;
+    uint64_t bytes; /* of their payloads */
+};
+
 /* Called from within calls of the spool, which they must not call again. lost and damaged are called when
- * what they tell is on disk. */
+ * what they tell is on disk, and once for each loss. One drop may come in several losses of an origin. */
 struct fg_spool_events {
     /* The origin of these names: a reference, or NULL without memory. */
     struct fg_origin *(*origin)(void *context, const char *port, const char *device);
-    /* Messages of origin (NULL: there was no memory for it) were dropped from the spool. */
-    void (*lost)(void *context, struct fg_origin *origin, enum fg_loss reason, int64_t from_ms, int64_t to_ms,
-                 uint64_t count);
+    void (*lost)(void *context, const struct fg_spool_loss *loss);
     void (*damaged)(void *context, const struct fg_spool_damage *damage);
     /* NULL: the system's clocks; the wall clock counts as set from 2025 on. */
     void (*time)(void *context, struct fg_spool_time *time);
@@ -77,9 +87,12 @@ int fg_spool_new(const struct fg_spool_options *options, struct fg_spool **spool
 void fg_spool_free(struct fg_spool *spool);
 
 /*
- * Opens what is there, salvaging what is damaged; also again after a failure. Returns 0. Not to be helped by
- * trying again: -EBUSY (another process has it), -EPERM (the folder's owner or mode), -EPROTONOSUPPORT
- * (written by a newer version). Others, such as -EROFS, -EIO, -ENOENT (no folder): as long as that lasts.
+ * Opens what is there, salvaging what is damaged; also again after a failure. Returns 0. Somebody has to do
+ * something about: -EBUSY (another process has it), -EPERM (owner or mode of the folder, or no plain file in
+ * it), -ELOOP (a symbolic link), -EPROTONOSUPPORT (written by a newer version). Others, such as -EROFS, -EIO,
+ * -ENOENT (no folder): as long as that lasts. After any of them it may be tried again.
+ *
+ * A file that can be opened and yet not be read the third time in a row is taken to be damaged.
  */
 int fg_spool_open(struct fg_spool *spool);
 
@@ -120,12 +133,19 @@ int fg_spool_remove(struct fg_spool *spool, const struct fg_spool_range *ranges,
 int fg_spool_expire(struct fg_spool *spool);
 
 struct fg_spool_counts {
-    uint64_t messages;
+    uint64_t messages;      /* waiting */
     int64_t last_id;        /* of the newest message ever appended; 0: none */
-    uint64_t disk_bytes;    /* the files' sizes: database and log */
+    uint64_t disk_bytes;    /* the files' sizes: database and log, not what was set aside */
     uint64_t written_bytes; /* to disk, since fg_spool_new */
 };
 void fg_spool_get_counts(const struct fg_spool *spool, struct fg_spool_counts *counts);
+
+/* When the oldest message was taken, as Unix ms. Returns 0; -ENOENT: there is none; or a negative errno. */
+int fg_spool_oldest(struct fg_spool *spool, int64_t *wall_ms);
+
+/* wall_ms of a message; where it was taken before the clock was set, and that was done since in the same
+ * start of the board, what it would have been. */
+int64_t fg_spool_wall_ms(struct fg_spool *spool, const struct fg_message *message);
 
 /* Brings the log into the database, or removes both where no message is left; gives up the lock. Returns 0 or
  * the error of the last of this. */

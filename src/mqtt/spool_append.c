@@ -68,21 +68,31 @@ static int insert_all(struct fg_spool *spool, const struct fg_message *first, in
             return 0;
         }
     }
-    int error = fg_spool_ask(spool, FG_SPOOL_PAGES, 0, NULL, pages);
-    *room = !error && *pages > spool->page_limit ? DATABASE_FULL : FITS;
-    return error;
+    return fg_spool_ask(spool, FG_SPOOL_PAGES, 0, NULL, pages);
 }
 
-/* One transaction, undone unless all of it fits. */
-static int try_append(struct fg_spool *spool, const struct fg_message *first, int *room, int64_t *pages)
+/* One transaction, undone unless all of it fits. *excess: pages that there would be too many. */
+static int try_append(struct fg_spool *spool, const struct fg_message *first, int *room, int64_t *excess)
 {
-    int64_t next_id = spool->next_id;
+    int64_t next_id = spool->next_id, limit = 0, pages = 0;
     int error = fg_spool_run(spool, FG_SPOOL_BEGIN, 0, NULL);
     if (!error) {
-        error = insert_all(spool, first, room, pages);
+        error = fg_spool_ask(spool, FG_SPOOL_PAGES, 0, NULL, &limit);
+    }
+    if (!error) {
+        error = insert_all(spool, first, room, &pages);
+    }
+    /* After the bound was lowered the file may be larger. It is used as it is, and does not grow. */
+    limit = limit > spool->page_limit ? limit : spool->page_limit;
+    if (!error && *room == FITS && pages > limit) {
+        *excess = pages - limit;
+        *room = DATABASE_FULL;
     }
     if (!error && *room == FITS) {
         error = fg_spool_commit(spool);
+        if (error) {
+            fg_spool_doubt_append(spool, next_id, spool->next_id - 1);
+        }
     } else {
         fg_spool_rollback(spool);
     }
@@ -107,17 +117,24 @@ static void give_ids(struct fg_spool *spool, struct fg_message *first)
 
 static void lose_all(struct fg_spool *spool, const struct fg_message *first)
 {
+    struct fg_spool_tally tally = { 0 };
     for (const struct fg_message *message = first; message; message = message->next) {
-        spool->options.events->lost(spool->options.context, message->origin, FG_LOSS_SPOOL_FULL,
-                                    message->wall_ms, message->wall_ms, 1);
+        int64_t wall_ms = fg_spool_wall_ms(spool, message);
+        struct fg_spool_loss loss = { message->origin,      FG_LOSS_SPOOL_FULL, wall_ms, wall_ms, 1,
+                                      message->payload_size };
+        if (!fg_spool_tally_add(&tally, &loss)) {
+            fg_spool_tally_end(spool, &tally, true);
+            (void)fg_spool_tally_add(&tally, &loss);
+        }
     }
+    fg_spool_tally_end(spool, &tally, true);
 }
 
-static int make_room(struct fg_spool *spool, const struct fg_message *first, int64_t pages)
+static int make_room(struct fg_spool *spool, const struct fg_message *first, int64_t excess)
 {
     switch (spool->options.settings->when_full) {
     case FG_SPOOL_DROP_OLDEST:
-        return fg_spool_drop_oldest(spool, pages - spool->page_limit + spool->page_limit / DROP_PART);
+        return fg_spool_drop_oldest(spool, excess + spool->page_limit / DROP_PART);
     case FG_SPOOL_DROP_NEWEST:
         lose_all(spool, first);
         return -EDQUOT;
@@ -131,13 +148,13 @@ static int append(struct fg_spool *spool, struct fg_message *first)
     bool restarted = false;
     for (;;) {
         int room = FITS;
-        int64_t pages = 0;
+        int64_t excess = 0;
         int error = fg_spool_log_is_full(spool) ? fg_spool_checkpoint(spool) : 0;
         if (!error) {
-            error = try_append(spool, first, &room, &pages);
+            error = try_append(spool, first, &room, &excess);
         }
         if (!error && room == DATABASE_FULL) {
-            error = make_room(spool, first, pages);
+            error = make_room(spool, first, excess);
         } else if (!error && room == LOG_FULL) {
             /* The second time it was begun anew for this alone. */
             error = restarted ? -EMSGSIZE : fg_spool_checkpoint(spool);

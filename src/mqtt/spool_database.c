@@ -15,12 +15,16 @@
 
 /*
  * message.wall is what wall_ms differs from taken + epoch.offset: nothing or little, and so a byte or none.
- * message.taken is in milliseconds. source.flags: bits 0..1 qos, 2 retain.
+ * message.taken is in milliseconds. source.flags: bits 0..1 qos, 2 retain. spare holds what source does, on
+ * pages of its own: without its row of source a message is worth nothing, and all rows of source may be on
+ * one page.
  */
 static const char schema[] =
     "CREATE TABLE epoch(id INTEGER PRIMARY KEY, boot TEXT NOT NULL, unsynchronised INTEGER NOT NULL,"
-    " offset INTEGER NOT NULL) STRICT;"
+    " offset INTEGER NOT NULL, process INTEGER NOT NULL) STRICT;"
     "CREATE TABLE source(id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, flags INTEGER NOT NULL,"
+    " port TEXT NOT NULL, device TEXT NOT NULL, topic TEXT NOT NULL) STRICT;"
+    "CREATE TABLE spare(id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, flags INTEGER NOT NULL,"
     " port TEXT NOT NULL, device TEXT NOT NULL, topic TEXT NOT NULL) STRICT;"
     "CREATE TABLE message(id INTEGER PRIMARY KEY, source INTEGER NOT NULL, taken INTEGER NOT NULL,"
     " wall INTEGER NOT NULL, payload BLOB NOT NULL) STRICT;"
@@ -34,14 +38,17 @@ static const char *const texts[FG_SPOOL_STATEMENT_COUNT] = {
     [FG_SPOOL_ROLLBACK] = "ROLLBACK",
     [FG_SPOOL_INSERT] = "INSERT INTO message VALUES(?1,?2,?3,?4,?5)",
     [FG_SPOOL_INSERT_SOURCE] = "INSERT INTO source VALUES(?1,?2,?3,?4,?5,?6)",
-    [FG_SPOOL_INSERT_EPOCH] = "INSERT INTO epoch(boot,unsynchronised,offset) VALUES(?1,?2,?3)",
+    [FG_SPOOL_INSERT_SPARE] = "INSERT INTO spare SELECT * FROM source WHERE id=?1",
+    [FG_SPOOL_INSERT_EPOCH] = "INSERT INTO epoch(boot,unsynchronised,offset,process) VALUES(?1,?2,?3,?4)",
     [FG_SPOOL_SELECT] = "SELECT id,source,taken,wall,payload FROM message WHERE id>?1 ORDER BY id",
-    [FG_SPOOL_SELECT_AGES] = "SELECT id,source,taken,wall FROM message WHERE id>?1 ORDER BY id",
+    [FG_SPOOL_SELECT_AGES] =
+        "SELECT id,source,taken,wall,length(payload) FROM message WHERE id>?1 ORDER BY id",
     [FG_SPOOL_SELECT_SOURCE] =
         "SELECT flags,offset,boot,unsynchronised,port,device,topic FROM source JOIN epoch ON epoch.id=epoch"
         " WHERE source.id=?1",
     [FG_SPOOL_DELETE] = "DELETE FROM message WHERE id BETWEEN ?1 AND ?2",
     [FG_SPOOL_DELETE_SOURCES] = "DELETE FROM source WHERE id BETWEEN ?1 AND ?2",
+    [FG_SPOOL_DELETE_SPARES] = "DELETE FROM spare WHERE id BETWEEN ?1 AND ?2",
     [FG_SPOOL_DELETE_EPOCHS] = "DELETE FROM epoch WHERE id<(SELECT min(epoch) FROM source)",
     [FG_SPOOL_NEXT_ID] = "SELECT id FROM message WHERE id>=?1 ORDER BY id LIMIT 1",
     [FG_SPOOL_NEXT_SOURCE] = "SELECT id FROM source WHERE id>=?1 ORDER BY id LIMIT 1",
@@ -49,15 +56,40 @@ static const char *const texts[FG_SPOOL_STATEMENT_COUNT] = {
     [FG_SPOOL_FREE_PAGES] = "PRAGMA freelist_count",
 };
 
+/* What says something to those who read it. The rest must not be taken for what calls return for reasons of
+ * their own: a full quota is no message dropped. */
+static int errno_of_system(int system)
+{
+    switch (system) {
+    case ENOSPC:
+    case EDQUOT:
+        return -ENOSPC;
+    case ENOMEM:
+    case EROFS:
+    case EACCES:
+    case ENODEV:
+    case ENXIO:
+    case EMFILE:
+    case ENFILE:
+        return -system;
+    default:
+        return -EIO;
+    }
+}
+
 static int errno_of(sqlite3 *db, int rc)
 {
-    int system = db ? sqlite3_system_errno(db) : 0;
     switch (rc) {
     case SQLITE_IOERR_NOMEM:
         return -ENOMEM;
     case SQLITE_IOERR_DATA:
     case SQLITE_IOERR_CORRUPTFS:
         return -EUCLEAN;
+    case SQLITE_READONLY_DBMOVED:
+        return -ENOENT;
+    case SQLITE_IOERR_FSYNC:
+    case SQLITE_IOERR_DIR_FSYNC:
+        return -EIO; /* whatever the reason, what was written before is no longer known to be there */
     default:
         break;
     }
@@ -80,7 +112,7 @@ static int errno_of(sqlite3 *db, int rc)
         return -EACCES;
     case SQLITE_CANTOPEN:
     case SQLITE_IOERR:
-        return system > 0 && system != ENOENT ? -system : -EIO;
+        return errno_of_system(db ? sqlite3_system_errno(db) : 0);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
     case SQLITE_CONSTRAINT:
@@ -94,6 +126,7 @@ static int errno_of(sqlite3 *db, int rc)
 int fg_spool_error(struct fg_spool *spool, sqlite3 *db, int rc, const char *doing)
 {
     int error = errno_of(db, rc);
+    spool->read_failed |= rc == SQLITE_IOERR_READ;
     if (error && doing) {
         const char *words = db ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
         fg_spool_tell(spool, error, "%s: %s: %s (%s)", spool->path, doing, words, strerror(-error));
@@ -226,7 +259,8 @@ static int take_stock(struct fg_spool *spool)
     return 0;
 }
 
-/* A bound that was lowered: the file shrinks to what it holds, which at first takes as much again. */
+/* A bound that was lowered: the file shrinks to what it holds, which at first takes as much again. Where
+ * there is no room for that, it stays as it is. */
 static int shrink(struct fg_spool *spool)
 {
     int64_t pages, unused;
@@ -246,7 +280,7 @@ static int shrink(struct fg_spool *spool)
     if (!error && unused > 0) {
         error = execute(spool, spool->db, "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
     }
-    return error;
+    return error == -EUCLEAN ? error : 0;
 }
 
 static int check_and_prepare(struct fg_spool *spool)
@@ -258,6 +292,7 @@ static int check_and_prepare(struct fg_spool *spool)
     }
     if (!error && pages[0] <= CHECKED_PAGES) {
         error = look(spool, "PRAGMA quick_check(1)", "ok", NULL);
+        spool->unreadable = error ? spool->unreadable : 0;
     }
     if (!error) {
         error = take_stock(spool);
@@ -275,6 +310,9 @@ int fg_spool_open_database(struct fg_spool *spool)
     int64_t log = fg_spool_vfs_log_end(spool->vfs);
     if (!error && log > 0 && (log > spool->log_limit || spool->error != -ESHUTDOWN)) {
         error = execute(spool, spool->db, "PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+    if (!error) {
+        error = fg_spool_doubt_resolve(spool);
     }
     if (!error) {
         error = shrink(spool);
@@ -365,6 +403,7 @@ int fg_spool_commit(struct fg_spool *spool)
     } else {
         spool->messages -= spool->removing;
         spool->removing = 0;
+        fg_spool_doubt_clear(spool);
         fg_spool_intern_settle(spool, true);
     }
     return error;

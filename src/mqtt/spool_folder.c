@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 char *fg_spool_path(const struct fg_spool *spool, const char *suffix)
@@ -75,6 +74,19 @@ int fg_spool_lock(struct fg_spool *spool)
     return error;
 }
 
+int fg_spool_check_lock(struct fg_spool *spool)
+{
+    char *path = fg_spool_path(spool, ".lock");
+    if (!path) {
+        return -ENOMEM;
+    }
+    struct stat ours, there;
+    bool same = fstat(spool->lock_fd, &ours) == 0 && lstat(path, &there) == 0 &&
+                ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+    free(path);
+    return same ? 0 : fg_spool_tell(spool, -ENOENT, "%s: is not the folder it was", spool->folder);
+}
+
 void fg_spool_unlock(struct fg_spool *spool)
 {
     if (spool->lock_fd >= 0) {
@@ -139,7 +151,9 @@ int fg_spool_check_file(struct fg_spool *spool)
         if (fd >= 0) {
             close(fd);
         }
-        return fg_spool_tell(spool, error, "%s: %s", spool->path, strerror(-error));
+        return fg_spool_tell(spool, error, "%s: %s", spool->path,
+                             error == -ELOOP ? "is a symbolic link; name the file that it leads to"
+                                             : strerror(-error));
     }
     if (!S_ISREG(file.st_mode)) {
         close(fd);
@@ -158,83 +172,16 @@ int fg_spool_check_file(struct fg_spool *spool)
     return size == 0 ? -ENOENT : check_header(spool, header, (size_t)size);
 }
 
-static int move_log(struct fg_spool *spool, const char *aside)
-{
-    char *from = fg_spool_path(spool, "-wal");
-    char *to = NULL;
-    if (asprintf(&to, "%s-wal", aside) < 0) {
-        to = NULL;
-    }
-    int error = from && to ? 0 : -ENOMEM;
-    if (!error && rename(from, to) != 0 && errno != ENOENT) {
-        error = fg_spool_tell(spool, -errno, "%s: cannot be set aside: %s", from, strerror(errno));
-    }
-    free(from);
-    free(to);
-    return error;
-}
-
-/* A second name for the damaged file, so that the path always leads to one database or the other; where the
- * file system has no second names, it is renamed. */
-static int name_aside(struct fg_spool *spool, char **aside)
-{
-    time_t now = time(NULL);
-    struct tm utc;
-    char stamp[32];
-    gmtime_r(&now, &utc);
-    strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &utc);
-    for (int i = 1; i < 100; i++) {
-        char suffix[64];
-        snprintf(suffix, sizeof suffix, i == 1 ? ".damaged-%s" : ".damaged-%s-%d", stamp, i);
-        char *path = fg_spool_path(spool, suffix);
-        if (!path) {
-            return -ENOMEM;
-        }
-        if (link(spool->path, path) == 0 ||
-            (errno != EEXIST && access(path, F_OK) != 0 && rename(spool->path, path) == 0)) {
-            *aside = path;
-            return 0;
-        }
-        int error = -errno;
-        free(path);
-        if (error != -EEXIST) {
-            return fg_spool_tell(spool, error, "%s: cannot be set aside: %s", spool->path, strerror(-error));
-        }
-    }
-    return fg_spool_tell(spool, -EEXIST, "%s: too many damaged files beside it; move them away", spool->path);
-}
-
-int fg_spool_replace(struct fg_spool *spool, const char *fresh, char **set_aside)
-{
-    char *aside = NULL;
-    int error = name_aside(spool, &aside);
-    /* A log is never left beside a database that is not its own: it would be played into it. */
-    if (!error) {
-        error = move_log(spool, aside);
-    }
-    if (!error && rename(fresh, spool->path) != 0) {
-        error = fg_spool_tell(spool, -errno, "%s: cannot be replaced: %s", spool->path, strerror(errno));
-    }
-    if (!error) {
-        error = fg_spool_sync_folder(spool);
-    }
-    if (error) {
-        free(aside);
-        return error;
-    }
-    *set_aside = aside;
-    return 0;
-}
-
 int fg_spool_remove_log(struct fg_spool *spool)
 {
     char *log = fg_spool_path(spool, "-wal");
     int error = log ? 0 : -ENOMEM;
-    if (!error && unlink(log) != 0 && errno != ENOENT) {
+    bool removed = !error && unlink(log) == 0;
+    if (!error && !removed && errno != ENOENT) {
         error = fg_spool_tell(spool, -errno, "%s: cannot be removed: %s", log, strerror(errno));
     }
     free(log);
-    return error;
+    return removed ? fg_spool_sync_folder(spool) : error;
 }
 
 int fg_spool_remove_files(struct fg_spool *spool)

@@ -16,6 +16,9 @@
 #define FG_SPOOL_VERSION_MAX 1000
 #define FG_SPOOL_ID_MAX      (INT64_C(1) << 60)
 
+/* Damaged databases that are kept beside the spool, for somebody to look at. */
+#define FG_SPOOL_ASIDE_MAX 4
+
 #define FG_SPOOL_CACHE_PAGES 32
 #define FG_SPOOL_FRAME       (FG_SPOOL_PAGE + 24)
 
@@ -28,12 +31,14 @@ enum fg_spool_statement {
     FG_SPOOL_ROLLBACK,
     FG_SPOOL_INSERT,
     FG_SPOOL_INSERT_SOURCE,
+    FG_SPOOL_INSERT_SPARE,
     FG_SPOOL_INSERT_EPOCH,
     FG_SPOOL_SELECT,
     FG_SPOOL_SELECT_AGES,
     FG_SPOOL_SELECT_SOURCE,
     FG_SPOOL_DELETE,
     FG_SPOOL_DELETE_SOURCES,
+    FG_SPOOL_DELETE_SPARES,
     FG_SPOOL_DELETE_EPOCHS,
     FG_SPOOL_NEXT_ID,
     FG_SPOOL_NEXT_SOURCE,
@@ -70,16 +75,35 @@ struct fg_spool_generation {
 #define FG_SPOOL_KNOWN_MAX    4096
 #define FG_SPOOL_GENERATIONS  8
 
+/* Origins whose losses one transaction keeps until it is committed. */
+#define FG_SPOOL_TALLY_MAX 32
+
+struct fg_spool_tally {
+    size_t count;
+    struct fg_spool_loss entries[FG_SPOOL_TALLY_MAX]; /* each with a reference of its origin */
+};
+
+/* What a commit that failed may have done nevertheless, until another one succeeds or the disk is asked. */
+struct fg_spool_doubt {
+    int64_t first, last; /* ids that it appended; 0: none */
+    int64_t dropped;     /* one of those that it dropped; 0: none */
+    struct fg_spool_tally losses;
+};
+
 struct fg_spool {
     struct fg_spool_options options;
     char *path;
     char *folder; /* of path, without '/' at its end */
     char boot[40];
+    int64_t process; /* a number that no other process has */
     struct fg_spool_vfs *vfs;
     char problem[768];
 
-    bool open; /* the folder was good and the lock is ours */
-    int error; /* what has closed it, or -ESHUTDOWN */
+    bool open;           /* the folder was good and the lock is ours */
+    int error;           /* what has closed it, or -ESHUTDOWN */
+    unsigned unreadable; /* times in a row that the file could not be read */
+    bool read_failed;    /* since the present fg_spool_open began */
+    struct fg_spool_doubt doubt;
     int lock_fd;
     struct sqlite3 *db; /* NULL: resting */
     struct sqlite3_stmt *statements[FG_SPOOL_STATEMENT_COUNT];
@@ -128,7 +152,32 @@ int fg_spool_settle(struct fg_spool *spool, int error);
 /* Whether the spool is open, and its database too; makes one when there is none. */
 int fg_spool_use(struct fg_spool *spool);
 
-void fg_spool_read_time(const struct fg_spool *spool, struct fg_spool_time *now);
+/* The clocks, and what they say about ages. */
+void fg_spool_read_time(struct fg_spool *spool, struct fg_spool_time *now);
+
+/* When something was taken, after the clocks were read: see fg_spool_wall_ms. */
+int64_t fg_spool_right_ms(const struct fg_spool *spool, int64_t taken_ms, int64_t wall_ms,
+                          bool unsynchronised, bool earlier_boot);
+
+/* spool_doubt.c */
+
+/* Adds to the losses of an origin. Returns false when there is no place for it. */
+bool fg_spool_tally_add(struct fg_spool_tally *tally, const struct fg_spool_loss *loss);
+
+/* Tells the losses (or not), and begins anew. */
+void fg_spool_tally_end(struct fg_spool *spool, struct fg_spool_tally *tally, bool tell);
+
+/* A commit has failed that was to append these ids. */
+void fg_spool_doubt_append(struct fg_spool *spool, int64_t first, int64_t last);
+
+/* A commit has failed that was to drop `id` and others; takes the losses. */
+void fg_spool_doubt_drop(struct fg_spool *spool, int64_t id, struct fg_spool_tally *losses);
+
+/* Nothing of what is in doubt has come to be: its place in the log was written anew. */
+void fg_spool_doubt_clear(struct fg_spool *spool);
+
+/* Finds out on disk; with the database open, or without any. */
+int fg_spool_doubt_resolve(struct fg_spool *spool);
 
 /* spool_folder.c */
 
@@ -136,6 +185,9 @@ int fg_spool_check_folder(struct fg_spool *spool);
 int fg_spool_sync_folder(struct fg_spool *spool);
 int fg_spool_lock(struct fg_spool *spool);
 void fg_spool_unlock(struct fg_spool *spool);
+
+/* Whether the folder is still the one that was locked: another file system may have come or gone there. */
+int fg_spool_check_lock(struct fg_spool *spool);
 
 /* Looks at the database's file. Returns 0; -ENOENT: there is none, or an empty one; -EUCLEAN,
  * -EPROTONOSUPPORT or another error, told. */
@@ -147,15 +199,23 @@ int fg_spool_make_file(struct fg_spool *spool, const char *path);
 /* Path with a suffix, on the heap. */
 char *fg_spool_path(const struct fg_spool *spool, const char *suffix);
 
-/* Gives the damaged database and its log another name, and `fresh` theirs. *set_aside is for the caller to
- * free. */
-int fg_spool_replace(struct fg_spool *spool, const char *fresh, char **set_aside);
-
-/* Removes a log without database: it must never meet another one. */
+/* Removes a log without database, for good: it must never meet another one. */
 int fg_spool_remove_log(struct fg_spool *spool);
 
 /* Removes database and log. */
 int fg_spool_remove_files(struct fg_spool *spool);
+
+/* spool_aside.c */
+
+/* Gives the damaged database and its log another name, and `fresh` theirs. *set_aside is for the caller to
+ * free. */
+int fg_spool_replace(struct fg_spool *spool, const char *fresh, char **set_aside);
+
+/* spool_log.c */
+
+/* Looks for damage in the middle of the log, which SQLite would take for its end. Returns 0, also when there
+ * is no log; -EUCLEAN, told; or another error. */
+int fg_spool_check_log(struct fg_spool *spool);
 
 /* spool_database.c */
 
@@ -186,7 +246,7 @@ int fg_spool_run(struct fg_spool *spool, enum fg_spool_statement which, size_t c
 int fg_spool_ask(struct fg_spool *spool, enum fg_spool_statement which, size_t count, const int64_t *values,
                  int64_t *answer);
 
-/* Ends the transaction under way, if any. commit undoes it when it fails. */
+/* Ends the transaction under way, if any. commit undoes it when it fails, as far as it knows: see doubt. */
 int fg_spool_commit(struct fg_spool *spool);
 void fg_spool_rollback(struct fg_spool *spool);
 

@@ -79,6 +79,18 @@ static int read_some(struct fg_spool *spool, int64_t after, size_t count, size_t
     return 0;
 }
 
+int fg_spool_oldest(struct fg_spool *spool, int64_t *wall_ms)
+{
+    struct fg_message *oldest = NULL;
+    int error = fg_spool_read(spool, 0, 1, SIZE_MAX, &oldest);
+    if (error || !oldest) {
+        return error ? error : -ENOENT;
+    }
+    *wall_ms = fg_spool_wall_ms(spool, oldest);
+    fg_message_free(oldest);
+    return 0;
+}
+
 int fg_spool_read(struct fg_spool *spool, int64_t after, size_t count, size_t bytes,
                   struct fg_message **first)
 {

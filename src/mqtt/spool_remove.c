@@ -9,18 +9,6 @@
 /* Rows that one statement removes: as many pages of the log, at the most. */
 #define STEP 64
 
-/* Origins whose losses one transaction keeps until it is committed. */
-#define TALLY_MAX 32
-
-struct tally {
-    size_t count;
-    struct {
-        struct fg_origin *origin;
-        int64_t from_ms, to_ms;
-        uint64_t count;
-    } entries[TALLY_MAX];
-};
-
 /* A removal of messages that are lost by it. */
 struct sweep {
     enum fg_loss reason;
@@ -30,7 +18,9 @@ struct sweep {
     size_t rows;         /* 0: none */
     bool end;            /* there is nothing behind them to look at */
     uint64_t dropped;
-    struct tally tally;
+    uint64_t dropping;   /* by the transaction under way */
+    int64_t dropping_id; /* one of them */
+    struct fg_spool_tally tally;
 };
 
 /* Begins a transaction; or commits, and begins the log anew, where the next step might be too much for it. */
@@ -114,42 +104,6 @@ int fg_spool_remove(struct fg_spool *spool, const struct fg_spool_range *ranges,
     return error == -EAGAIN ? fg_spool_fail(spool, -EUCLEAN) : error;
 }
 
-/* Returns false when it has no place for the origin. */
-static bool count_lost(struct tally *tally, struct fg_origin *origin, int64_t wall_ms)
-{
-    size_t i = 0;
-    while (i < tally->count && tally->entries[i].origin != origin) {
-        i++;
-    }
-    if (i == TALLY_MAX) {
-        return false;
-    }
-    if (i == tally->count) {
-        tally->count++;
-        tally->entries[i].origin = fg_origin_ref(origin);
-        tally->entries[i].from_ms = tally->entries[i].to_ms = wall_ms;
-        tally->entries[i].count = 0;
-    }
-    tally->entries[i].from_ms = wall_ms < tally->entries[i].from_ms ? wall_ms : tally->entries[i].from_ms;
-    tally->entries[i].to_ms = wall_ms > tally->entries[i].to_ms ? wall_ms : tally->entries[i].to_ms;
-    tally->entries[i].count++;
-    return true;
-}
-
-static void end_tally(struct fg_spool *spool, struct sweep *sweep, bool tell)
-{
-    for (size_t i = 0; i < sweep->tally.count; i++) {
-        if (tell) {
-            spool->options.events->lost(spool->options.context, sweep->tally.entries[i].origin, sweep->reason,
-                                        sweep->tally.entries[i].from_ms, sweep->tally.entries[i].to_ms,
-                                        sweep->tally.entries[i].count);
-            sweep->dropped += sweep->tally.entries[i].count;
-        }
-        fg_origin_unref(sweep->tally.entries[i].origin);
-    }
-    sweep->tally.count = 0;
-}
-
 enum verdict { DROP, KEEP, STOP };
 
 /* How an old message stands to max_age; see the header. Times of any size may stand in the file. */
@@ -190,12 +144,17 @@ static bool take_row(struct fg_spool *spool, struct sweep *sweep, sqlite3_stmt *
         sweep->after = spool->looked_at = id;
         return true;
     }
-    if (verdict != DROP || !count_lost(&sweep->tally, source->origin, wall_ms)) {
+    wall_ms = fg_spool_right_ms(spool, taken_ms, wall_ms, source->unsynchronised, source->earlier_boot);
+    struct fg_spool_loss loss = {
+        source->origin, sweep->reason, wall_ms, wall_ms, 1, (uint64_t)sqlite3_column_int64(row, 4)
+    };
+    if (verdict != DROP || !fg_spool_tally_add(&sweep->tally, &loss)) {
         sweep->end = verdict == STOP;
         return false;
     }
     sweep->first = sweep->rows == 0 ? id : sweep->first;
-    sweep->last = sweep->after = id;
+    sweep->last = sweep->after = sweep->dropping_id = id;
+    sweep->dropping++;
     return ++sweep->rows < STEP;
 }
 
@@ -225,6 +184,7 @@ static int find_rows(struct fg_spool *spool, struct sweep *sweep)
 /* One transaction of a sweep: it ends when the tally or the log is full, or enough pages are free. */
 static int sweep_once(struct fg_spool *spool, struct sweep *sweep, int64_t enough, int64_t *unused)
 {
+    sweep->dropping = 0;
     int error = fg_spool_log_is_full(spool) ? fg_spool_checkpoint(spool) : 0;
     if (!error) {
         error = fg_spool_run(spool, FG_SPOOL_BEGIN, 0, NULL);
@@ -239,14 +199,20 @@ static int sweep_once(struct fg_spool *spool, struct sweep *sweep, int64_t enoug
         if (!error) {
             error = fg_spool_ask(spool, FG_SPOOL_FREE_PAGES, 0, NULL, unused);
         }
-    } while (!error && sweep->rows > 0 && !sweep->end && *unused < enough && sweep->tally.count < TALLY_MAX &&
-             !fg_spool_log_is_full(spool));
+    } while (!error && sweep->rows > 0 && !sweep->end && *unused < enough &&
+             sweep->tally.count < FG_SPOOL_TALLY_MAX && !fg_spool_log_is_full(spool));
     if (!error && sweep->tally.count == 0) {
         fg_spool_rollback(spool); /* nothing was changed */
-    } else {
-        error = end_transaction(spool, error);
+        fg_spool_tally_end(spool, &sweep->tally, false);
+        return error;
     }
-    end_tally(spool, sweep, error == 0);
+    bool committing = !error;
+    error = end_transaction(spool, error);
+    if (error && committing) {
+        fg_spool_doubt_drop(spool, sweep->dropping_id, &sweep->tally);
+    }
+    sweep->dropped += error ? 0 : sweep->dropping;
+    fg_spool_tally_end(spool, &sweep->tally, !error);
     return error;
 }
 
@@ -254,6 +220,7 @@ int fg_spool_drop_oldest(struct fg_spool *spool, int64_t pages)
 {
     struct sweep sweep = { .reason = FG_LOSS_SPOOL_FULL, .after = spool->held };
     int64_t unused;
+    fg_spool_read_time(spool, &sweep.now);
     int error = fg_spool_ask(spool, FG_SPOOL_FREE_PAGES, 0, NULL, &unused);
     int64_t enough = error ? 0 : unused + pages;
     while (!error && !sweep.end && unused < enough) {
@@ -268,11 +235,6 @@ static int expire(struct fg_spool *spool)
     int64_t unused;
     int error = 0;
     fg_spool_read_time(spool, &sweep.now);
-    if (!spool->anchored && sweep.now.synchronised) {
-        spool->anchored = true;
-        spool->anchor_ms = sweep.now.wall_ms - sweep.now.now_ns / FG_NS_PER_MS;
-        spool->looked_at = 0;
-    }
     sweep.after = spool->held > spool->looked_at ? spool->held : spool->looked_at;
     while (!error && !sweep.end) {
         error = sweep_once(spool, &sweep, INT64_MAX, &unused);

@@ -3,12 +3,15 @@
  * the new one is complete and on disk, the damaged one stays where it is, so that a power cut or a full disk
  * in the middle means only doing it again.
  *
- * A table is read from its start to the first page that cannot be, and from its end back to the last such
- * page.
+ * Tables are read around the pages that cannot be. The first page of all, which the others cannot be found
+ * without and which is written the most often, is the same in every spool but for the number of pages: where
+ * it is damaged, that of an empty one is read in its place. Pages inside of a tree have no such stand-in:
+ * what is below a damaged one is missing.
  */
 #include "spool_parts.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,30 +28,29 @@ struct salvage {
 };
 
 struct table {
-    const char *forward, *backward, *insert;
+    const char *select, *insert;
     int columns;
     bool messages;
+    const char *afterwards; /* to be run on the new database; or NULL */
 };
+
+#define INSERT_SOURCE                                                                                        \
+    "INSERT OR IGNORE INTO source SELECT ?1,?2,?3,?4,?5,?6 WHERE ?3 BETWEEN 0 AND 7 AND (?3&3)<3"            \
+    " AND length(CAST(?6 AS BLOB))<=65535"
 
 static const struct table tables[] = {
-    { "SELECT id,boot,unsynchronised,offset FROM epoch WHERE id>?1 ORDER BY id",
-      "SELECT id FROM epoch WHERE id>?1 ORDER BY id DESC", "INSERT OR IGNORE INTO epoch VALUES(?1,?2,?3,?4)",
-      4, false },
-    { "SELECT id,epoch,flags,port,device,topic FROM source WHERE id>?1 ORDER BY id",
-      "SELECT id FROM source WHERE id>?1 ORDER BY id DESC",
-      "INSERT OR IGNORE INTO source SELECT ?1,?2,?3,?4,?5,?6 WHERE EXISTS(SELECT 1 FROM epoch WHERE id=?2)"
-      " AND ?3 BETWEEN 0 AND 7 AND (?3&3)<3 AND length(?6)<=65535",
-      6, false },
-    { "SELECT id,source,taken,wall,payload FROM message WHERE id>?1 ORDER BY id",
-      "SELECT id,length(payload) FROM message WHERE id>?1 ORDER BY id DESC",
+    { "SELECT id,boot,unsynchronised,offset,process FROM epoch WHERE id>=?1 ORDER BY id",
+      "INSERT OR IGNORE INTO epoch VALUES(?1,?2,?3,?4,?5)", 5, false, NULL },
+    { "SELECT id,epoch,flags,port,device,topic FROM source WHERE id>=?1 ORDER BY id", INSERT_SOURCE, 6, false,
+      NULL },
+    /* Without its epoch a message is of some time that is not known. */
+    { "SELECT id,epoch,flags,port,device,topic FROM spare WHERE id>=?1 ORDER BY id", INSERT_SOURCE, 6, false,
+      "INSERT INTO spare SELECT * FROM source;"
+      "INSERT OR IGNORE INTO epoch SELECT DISTINCT epoch,'',1,0,0 FROM source" },
+    { "SELECT id,source,taken,wall,payload FROM message WHERE id>=?1 ORDER BY id",
       "INSERT OR IGNORE INTO message SELECT ?1,?2,?3,?4,?5 WHERE EXISTS(SELECT 1 FROM source WHERE id=?2)", 5,
-      true },
+      true, NULL },
 };
-
-static bool is_memory(int rc)
-{
-    return rc == SQLITE_NOMEM || rc == SQLITE_IOERR_NOMEM;
-}
 
 static void note_copied(struct salvage *salvage, int64_t id)
 {
@@ -88,59 +90,124 @@ static int copy_row(struct fg_spool *spool, struct salvage *salvage, const struc
                                             : fg_spool_error(spool, salvage->fresh, rc, "cannot be salvaged");
 }
 
-/* Copies rows past `after` until one cannot be read. *rc says why it ended. */
+/* Whether a code of the damaged database says that there is something in it that cannot be read. Anything
+ * else, such as no memory, must not be taken for that. */
+static bool is_damage(int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_ERROR: /* a table is missing */
+    case SQLITE_TOOBIG:
+        return true;
+    default:
+        return rc == SQLITE_IOERR_DATA || rc == SQLITE_IOERR_CORRUPTFS || rc == SQLITE_IOERR_READ ||
+               rc == SQLITE_IOERR_SHORT_READ;
+    }
+}
+
+/* *damage: whether it was that; the error for the caller otherwise. */
+static int judge(struct fg_spool *spool, struct salvage *salvage, int rc, bool *damage)
+{
+    *damage = is_damage(rc);
+    bool fine = *damage || rc == SQLITE_ROW || rc == SQLITE_DONE;
+    return fine ? 0 : fg_spool_error(spool, salvage->damaged, rc, "cannot be salvaged");
+}
+
+/* Stands a statement before rows with ids from `from` on. */
+static int seek(struct salvage *salvage, const struct table *table, int64_t from, sqlite3_stmt **rows)
+{
+    int rc = sqlite3_prepare_v2(salvage->damaged, table->select, -1, rows, NULL);
+    return rc == SQLITE_OK ? sqlite3_bind_int64(*rows, 1, from) : rc;
+}
+
+/* Copies rows with ids from *from on until one cannot be read, and moves *from behind them. */
 static int copy_rows(struct fg_spool *spool, struct salvage *salvage, const struct table *table,
-                     int64_t after, int64_t *last, int *rc)
+                     int64_t *from, bool *damage)
 {
     sqlite3_stmt *rows = NULL, *insert = NULL;
-    *rc = sqlite3_prepare_v2(salvage->damaged, table->forward, -1, &rows, NULL);
+    int rc = seek(salvage, table, *from, &rows);
     int error = fg_spool_error(spool, salvage->fresh,
                                sqlite3_prepare_v2(salvage->fresh, table->insert, -1, &insert, NULL),
                                "cannot be salvaged");
-    if (*rc == SQLITE_OK && !error) {
-        *rc = sqlite3_bind_int64(rows, 1, after);
+    while (rc == SQLITE_OK && !error && (rc = sqlite3_step(rows)) == SQLITE_ROW) {
+        int64_t id = sqlite3_column_int64(rows, 0);
+        if (id < *from || id > FG_SPOOL_ID_MAX) {
+            rc = SQLITE_CORRUPT;
+        } else {
+            error = copy_row(spool, salvage, table, rows, insert);
+            *from = id + 1;
+            rc = SQLITE_OK;
+        }
     }
-    while (*rc == SQLITE_OK && !error && (*rc = sqlite3_step(rows)) == SQLITE_ROW) {
-        *last = sqlite3_column_int64(rows, 0);
-        error = copy_row(spool, salvage, table, rows, insert);
-        *rc = SQLITE_OK;
+    if (!error) {
+        error = judge(spool, salvage, rc, damage);
     }
     sqlite3_finalize(rows);
     sqlite3_finalize(insert);
-    return error ? error : is_memory(*rc) ? -ENOMEM : 0;
+    return error;
 }
 
-/* The id before the lowest that can be reached from the end. */
-static int find_tail(struct salvage *salvage, const struct table *table, int64_t after, int64_t *before_tail)
+/* Whether what begins with an id can be read, be it only that there is nothing. */
+static int probe(struct fg_spool *spool, struct salvage *salvage, const struct table *table, int64_t from,
+                 bool *damage)
 {
     sqlite3_stmt *rows = NULL;
-    bool found = false;
-    int rc = sqlite3_prepare_v2(salvage->damaged, table->backward, -1, &rows, NULL);
+    int rc = seek(salvage, table, from, &rows);
     if (rc == SQLITE_OK) {
-        rc = sqlite3_bind_int64(rows, 1, after);
+        rc = sqlite3_step(rows);
     }
-    while (rc == SQLITE_OK && (rc = sqlite3_step(rows)) == SQLITE_ROW) {
-        *before_tail = sqlite3_column_int64(rows, 0) - 1;
-        found = true;
-        rc = SQLITE_OK;
-    }
+    int error = judge(spool, salvage, rc, damage);
     sqlite3_finalize(rows);
-    return is_memory(rc) ? -ENOMEM : found ? 0 : -ENOENT;
+    return error;
+}
+
+/* Moves *from, where nothing can be read, to where something can. -ENOENT: nowhere. */
+static int skip_damage(struct fg_spool *spool, struct salvage *salvage, const struct table *table,
+                       int64_t *from)
+{
+    int64_t bad = *from, good = bad;
+    bool damage = true;
+    for (int64_t step = 1; damage; step *= 2) {
+        if (step > FG_SPOOL_ID_MAX - bad) {
+            return -ENOENT;
+        }
+        bad = good;
+        good = bad + step;
+        int error = probe(spool, salvage, table, good, &damage);
+        if (error) {
+            return error;
+        }
+    }
+    while (good - bad > 1) {
+        int64_t middle = bad + (good - bad) / 2;
+        int error = probe(spool, salvage, table, middle, &damage);
+        if (error) {
+            return error;
+        }
+        if (damage) {
+            bad = middle;
+        } else {
+            good = middle;
+        }
+    }
+    *from = good;
+    return 0;
 }
 
 static int copy_table(struct fg_spool *spool, struct salvage *salvage, const struct table *table)
 {
-    int64_t last = 0, before_tail;
-    int rc;
-    int error = copy_rows(spool, salvage, table, 0, &last, &rc);
-    if (error || rc == SQLITE_DONE) {
-        return error;
+    int64_t from = 1;
+    for (;;) {
+        bool damage = false;
+        int error = copy_rows(spool, salvage, table, &from, &damage);
+        if (!error && damage) {
+            error = skip_damage(spool, salvage, table, &from);
+        }
+        if (error || !damage) {
+            return error == -ENOENT ? 0 : error;
+        }
     }
-    error = find_tail(salvage, table, last, &before_tail);
-    if (error) {
-        return error == -ENOENT ? 0 : error;
-    }
-    return copy_rows(spool, salvage, table, before_tail, &last, &rc);
 }
 
 /* When the message was taken, as it is told. */
@@ -167,6 +234,38 @@ static int ask_wall(struct fg_spool *spool, struct salvage *salvage, int64_t id,
     return error;
 }
 
+/* Reads the first page of an empty spool. */
+static int borrow_first(struct fg_spool *spool, const char *path)
+{
+    uint8_t page[FG_SPOOL_PAGE];
+    int error = fg_spool_make_database(spool, path, NULL, NULL);
+    if (error) {
+        return error;
+    }
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || pread(fd, page, sizeof page, 0) != (ssize_t)sizeof page) {
+        error = fg_spool_tell(spool, -EIO, "%s: cannot be read", path);
+    } else {
+        fg_spool_vfs_lend_first(spool->vfs, page);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return error;
+}
+
+/* Opens what is damaged; -EUCLEAN is no error, but nothing to salvage. */
+static int open_damaged(struct fg_spool *spool, struct salvage *salvage)
+{
+    int error = fg_spool_connect(spool, spool->path, &salvage->damaged);
+    if (!error) {
+        /* Lets it be read although the file is shorter than the number of its pages says. */
+        int rc = sqlite3_exec(salvage->damaged, "PRAGMA writable_schema=ON", NULL, NULL, NULL);
+        error = fg_spool_error(spool, salvage->damaged, rc, "cannot be salvaged");
+    }
+    return error == -EUCLEAN ? 0 : error;
+}
+
 static int fill(struct fg_spool *spool, sqlite3 *fresh, void *context)
 {
     struct salvage *salvage = context;
@@ -174,6 +273,10 @@ static int fill(struct fg_spool *spool, sqlite3 *fresh, void *context)
     salvage->fresh = fresh;
     for (size_t i = 0; i < sizeof tables / sizeof tables[0] && salvage->damaged && !error; i++) {
         error = copy_table(spool, salvage, &tables[i]);
+        if (!error && tables[i].afterwards) {
+            int rc = sqlite3_exec(fresh, tables[i].afterwards, NULL, NULL, NULL);
+            error = fg_spool_error(spool, fresh, rc, "cannot be salvaged");
+        }
     }
     if (!error && salvage->before) {
         error = ask_wall(spool, salvage, salvage->before, &salvage->from_ms);
@@ -205,12 +308,15 @@ int fg_spool_salvage(struct fg_spool *spool, const char *why)
     struct salvage salvage = { 0 };
     uint64_t known = spool->db ? spool->messages : 0;
     (void)fg_spool_close_database(spool, false);
-    int error = fg_spool_connect(spool, spool->path, &salvage.damaged);
-    error = error == -EUCLEAN ? 0 : error; /* then there is nothing to salvage */
     char *fresh = fg_spool_path(spool, ".new");
+    int error = fresh ? borrow_first(spool, fresh) : -ENOMEM;
     if (!error) {
-        error = fresh ? fg_spool_make_database(spool, fresh, fill, &salvage) : -ENOMEM;
+        error = open_damaged(spool, &salvage);
     }
+    if (!error) {
+        error = fg_spool_make_database(spool, fresh, fill, &salvage);
+    }
+    fg_spool_vfs_lend_first(spool->vfs, NULL);
     if (salvage.damaged) {
         sqlite3_db_config(salvage.damaged, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
         sqlite3_close(salvage.damaged);

@@ -50,6 +50,9 @@ static int begin_epoch(struct fg_spool *spool, bool unsynchronised)
         rc = sqlite3_bind_int64(statement, 3, offset_ms);
     }
     if (rc == SQLITE_OK) {
+        rc = sqlite3_bind_int64(statement, 4, spool->process);
+    }
+    if (rc == SQLITE_OK) {
         rc = sqlite3_step(statement);
     }
     int error = rc == SQLITE_DONE ? 0 : fg_spool_error(spool, spool->db, rc, "cannot be written");
@@ -90,7 +93,7 @@ static int insert_source(struct fg_spool *spool, const struct fg_message *messag
     int error = rc == SQLITE_DONE ? 0 : fg_spool_error(spool, spool->db, rc, "cannot be written");
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
-    return error;
+    return error ? error : fg_spool_run(spool, FG_SPOOL_INSERT_SPARE, 1, &id);
 }
 
 static struct fg_spool_known *remember(struct fg_spool *spool, const char *key, size_t length)
@@ -209,6 +212,9 @@ int fg_spool_sweep_sources(struct fg_spool *spool)
     /* Some at a time: the transaction has a bound. */
     int64_t last = first + SWEEP_MAX < generation->source ? first + SWEEP_MAX : generation->source;
     error = fg_spool_run(spool, FG_SPOOL_DELETE_SOURCES, 2, (int64_t[]){ first, last });
+    if (!error) {
+        error = fg_spool_run(spool, FG_SPOOL_DELETE_SPARES, 2, (int64_t[]){ first, last });
+    }
     return error ? error : fg_spool_run(spool, FG_SPOOL_DELETE_EPOCHS, 0, NULL);
 }
 

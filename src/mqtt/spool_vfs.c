@@ -15,6 +15,8 @@ struct fg_spool_vfs {
     uint64_t written;
     int64_t log_end;
     uint8_t page[FG_SPOOL_PAGE];
+    bool lending;
+    uint8_t first[FG_SPOOL_PAGE];
 };
 
 struct file {
@@ -66,10 +68,40 @@ static int file_close(sqlite3_file *file)
     return below(file)->pMethods->xClose(below(file));
 }
 
+/* Where the number of pages stands in the first of them (SQLite, "Database File Format", 1.3). */
+#define PAGE_COUNT_AT 28
+
+/* Reads within the first page. Returns whether another one was lent for it. */
+static bool read_lent(struct file *file, void *bytes, int size, sqlite3_int64 offset)
+{
+    struct fg_spool_vfs *vfs = file->vfs;
+    sqlite3_file *under = below(&file->base);
+    sqlite3_int64 length = 0;
+    if (under->pMethods->xFileSize(under, &length) != SQLITE_OK || length < 2 * FG_SPOOL_PAGE ||
+        (under->pMethods->xRead(under, vfs->page, FG_SPOOL_PAGE, 0) == SQLITE_OK &&
+         has_checksum(vfs->page, 0))) {
+        return false;
+    }
+    memcpy(bytes, vfs->first + offset, (size_t)size);
+    uint32_t pages = (uint32_t)(length / FG_SPOOL_PAGE);
+    for (int i = 0; i < 4; i++) {
+        sqlite3_int64 at = PAGE_COUNT_AT + i - offset;
+        if (at >= 0 && at < size) {
+            ((uint8_t *)bytes)[at] = (uint8_t)(pages >> (24 - 8 * i));
+        }
+    }
+    return true;
+}
+
 static int file_read(sqlite3_file *file, void *bytes, int size, sqlite3_int64 offset)
 {
+    struct file *self = (struct file *)(void *)file;
+    if (self->database && self->vfs->lending && offset + size <= FG_SPOOL_PAGE &&
+        read_lent(self, bytes, size, offset)) {
+        return SQLITE_OK;
+    }
     int rc = below(file)->pMethods->xRead(below(file), bytes, size, offset);
-    bool page = ((struct file *)(void *)file)->database && size == FG_SPOOL_PAGE;
+    bool page = self->database && size == FG_SPOOL_PAGE;
     return rc == SQLITE_OK && page && !has_checksum(bytes, offset) ? SQLITE_IOERR_DATA : rc;
 }
 
@@ -268,6 +300,14 @@ void fg_spool_vfs_free(struct fg_spool_vfs *vfs)
 const char *fg_spool_vfs_name(const struct fg_spool_vfs *vfs)
 {
     return vfs->name;
+}
+
+void fg_spool_vfs_lend_first(struct fg_spool_vfs *vfs, const uint8_t page[FG_SPOOL_PAGE])
+{
+    vfs->lending = page != NULL;
+    if (page) {
+        memcpy(vfs->first, page, FG_SPOOL_PAGE);
+    }
 }
 
 uint64_t fg_spool_vfs_written(const struct fg_spool_vfs *vfs)

@@ -23,6 +23,10 @@ void fg_spool_vfs_free(struct fg_spool_vfs *vfs);
 /* The name to open databases with. */
 const char *fg_spool_vfs_name(const struct fg_spool_vfs *vfs);
 
+/* A database whose first page cannot be read, or is damaged, is read with this one instead (copied). NULL:
+ * not any more. */
+void fg_spool_vfs_lend_first(struct fg_spool_vfs *vfs, const uint8_t page[FG_SPOOL_PAGE]);
+
 /* Bytes written to any file. */
 uint64_t fg_spool_vfs_written(const struct fg_spool_vfs *vfs);
 
