@@ -207,8 +207,11 @@ const char *fg_spool_problem(const struct fg_spool *spool)
 
 static int begin_file(struct fg_spool *spool)
 {
-    int error = fg_spool_check_lock(spool);
+    int error = fg_spool_check_folder(spool);
     char *fresh = fg_spool_path(spool, ".new");
+    if (!error) {
+        error = fg_spool_check_lock(spool);
+    }
     if (!error) {
         error = fresh ? fg_spool_make_database(spool, fresh, NULL, NULL) : -ENOMEM;
     }

@@ -11,7 +11,7 @@
 
 struct spool_rig {
     char folder[TEMPDIR_PATH];
-    char path[TEMPDIR_PATH + 16];
+    char path[TEMPDIR_PATH + 32];
     struct fg_spool_settings settings;
     struct fg_spool_events events;
     struct fg_spool_time time;
