@@ -34,14 +34,14 @@ static int move_log(struct fg_spool *spool, const char *aside)
  * file system has no second names, it is renamed. */
 static int name_aside(struct fg_spool *spool, char **aside)
 {
-    time_t now = time(NULL);
-    struct tm utc;
-    char stamp[32];
-    gmtime_r(&now, &utc);
-    strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &utc);
-    for (int i = 1; i < 100; i++) {
-        char suffix[64];
-        snprintf(suffix, sizeof suffix, i == 1 ? MARK "%s" : MARK "%s-%d", stamp, i);
+    for (int i = 0; i < 100; i++) {
+        struct timespec now;
+        struct tm utc;
+        char stamp[32], suffix[64];
+        clock_gettime(CLOCK_REALTIME, &now);
+        gmtime_r(&now.tv_sec, &utc);
+        strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%S", &utc);
+        snprintf(suffix, sizeof suffix, MARK "%s.%06ldZ", stamp, now.tv_nsec / 1000);
         char *path = fg_spool_path(spool, suffix);
         if (!path) {
             return -ENOMEM;
@@ -79,8 +79,9 @@ static void remove_beside(const struct fg_spool *spool, const char *name, const 
     }
 }
 
-/* A disk that keeps on damaging files must not be filled with them: the oldest go. Best effort. */
-static void prune(struct fg_spool *spool)
+/* A disk that keeps on damaging files must not be filled with them: the oldest go, whatever the clock made of
+ * their names never the one just made. Best effort. */
+static void prune(struct fg_spool *spool, const char *made)
 {
     size_t count;
     do {
@@ -88,7 +89,7 @@ static void prune(struct fg_spool *spool)
         DIR *folder = opendir(spool->folder);
         count = 0;
         for (const struct dirent *entry; folder && (entry = readdir(folder));) {
-            if (is_aside(spool, entry->d_name)) {
+            if (is_aside(spool, entry->d_name) && strcmp(entry->d_name, made) != 0) {
                 count++;
                 if (!oldest[0] || strcmp(entry->d_name, oldest) < 0) {
                     snprintf(oldest, sizeof oldest, "%s", entry->d_name);
@@ -98,11 +99,11 @@ static void prune(struct fg_spool *spool)
         if (folder) {
             closedir(folder);
         }
-        if (count > FG_SPOOL_ASIDE_MAX) {
+        if (count >= FG_SPOOL_ASIDE_MAX) {
             remove_beside(spool, oldest, "");
             remove_beside(spool, oldest, "-wal");
         }
-    } while (count-- > FG_SPOOL_ASIDE_MAX + 1);
+    } while (count > FG_SPOOL_ASIDE_MAX);
 }
 
 int fg_spool_replace(struct fg_spool *spool, const char *fresh, char **set_aside)
@@ -126,7 +127,7 @@ int fg_spool_replace(struct fg_spool *spool, const char *fresh, char **set_aside
         free(aside);
         return error;
     }
-    prune(spool);
+    prune(spool, strrchr(aside, '/') ? strrchr(aside, '/') + 1 : aside);
     *set_aside = aside;
     return 0;
 }

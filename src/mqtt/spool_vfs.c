@@ -101,8 +101,14 @@ static int file_read(sqlite3_file *file, void *bytes, int size, sqlite3_int64 of
         return SQLITE_OK;
     }
     int rc = below(file)->pMethods->xRead(below(file), bytes, size, offset);
-    bool page = self->database && size == FG_SPOOL_PAGE;
-    return rc == SQLITE_OK && page && !has_checksum(bytes, offset) ? SQLITE_IOERR_DATA : rc;
+    sqlite3_int64 length = 0;
+    if (!self->database || size != FG_SPOOL_PAGE || (rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ)) {
+        return rc;
+    }
+    /* What is read behind the end of the file is no page; of one that the end cuts, the rest is zeros. */
+    bool page = rc == SQLITE_OK ||
+                (below(file)->pMethods->xFileSize(below(file), &length) == SQLITE_OK && length > offset);
+    return page && !has_checksum(bytes, offset) ? SQLITE_IOERR_DATA : rc;
 }
 
 static int file_write(sqlite3_file *file, const void *bytes, int size, sqlite3_int64 offset)
