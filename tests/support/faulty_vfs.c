@@ -251,9 +251,9 @@ void faulty_vfs_skip_syncs(bool skip)
     faulty.skip_syncs = skip;
 }
 
-void faulty_vfs_record(void)
+void faulty_vfs_record(bool record)
 {
-    faulty.recording = true;
+    faulty.recording = record;
 }
 
 void faulty_vfs_mark(uint64_t mark)

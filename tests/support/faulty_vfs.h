@@ -45,8 +45,8 @@ struct faulty_operation {
     uint64_t mark; /* what faulty_vfs_mark said last */
 };
 
-/* Records from now on, until reset. */
-void faulty_vfs_record(void);
+/* Records from now on, or not; what was recorded stays until reset. */
+void faulty_vfs_record(bool record);
 void faulty_vfs_mark(uint64_t mark);
 const struct faulty_operation *faulty_vfs_recorded(size_t *count);
 
