@@ -309,7 +309,7 @@ void faulty_memory(unsigned nth, bool lasting)
     }
     memory.nth = nth;
     memory.lasting = lasting;
-    memory.failed = memory.failed && nth == 0;
+    memory.failed = nth == 0 && memory.failed;
 }
 
 bool faulty_memory_has_failed(void)

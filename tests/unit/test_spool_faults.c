@@ -1,0 +1,292 @@
+/*
+ * Faults at every place: the nth operation on a file, or the nth allocation of SQLite's, fails once or from
+ * then on, for every n there is. Whatever happens, a message is accepted and there, or refused and not there,
+ * or told as lost; and once the fault is gone, everything works.
+ */
+#include "support/faulty_vfs.h"
+#include "support/spool_rig.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct spool_rig rig;
+
+static int set_up(void **state)
+{
+    (void)state;
+    faulty_memory(0, false);
+    faulty_vfs_reset();
+    faulty_vfs_skip_syncs(true);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    faulty_memory(0, false);
+    faulty_vfs_reset();
+    return 0;
+}
+
+/* What the work under faults has come to. */
+static struct {
+    unsigned numbers[SPOOL_RIG_MAX]; /* accepted, in order */
+    int64_t ids[SPOOL_RIG_MAX];
+    unsigned count;
+    unsigned removed;                      /* the first of them */
+    struct fg_spool_range still_to_remove; /* what was refused; first 0: nothing */
+} account;
+
+static void append(unsigned count)
+{
+    unsigned first = rig.made + 1;
+    int error = spool_rig_append(&rig, count);
+    if (error) {
+        assert_true(error == -EIO || error == -ENOSPC || error == -ENOMEM || error == -ENOENT);
+        (void)fg_spool_open(rig.spool);
+        return;
+    }
+    struct fg_spool_counts counts;
+    fg_spool_get_counts(rig.spool, &counts);
+    for (unsigned i = 0; i < count; i++) {
+        account.ids[account.count] = counts.last_id + 1 - count + i;
+        account.numbers[account.count++] = first + i;
+    }
+}
+
+static void remove_first(unsigned count)
+{
+    if (account.count < count || rig.lost > 0) {
+        return;
+    }
+    struct fg_spool_range range = { account.ids[0], account.ids[count - 1] };
+    account.removed = count;
+    if (fg_spool_remove(rig.spool, &range, 1) != 0) {
+        account.still_to_remove = range;
+        (void)fg_spool_open(rig.spool);
+    }
+}
+
+/* The fault is gone. */
+static void settle(void)
+{
+    faulty_vfs_heal();
+    faulty_memory(0, false);
+    int error = rig.spool ? fg_spool_open(rig.spool) : spool_rig_open(&rig);
+    if (error) {
+        fail_msg("does not open again: %s", fg_spool_problem(rig.spool));
+    }
+    if (account.still_to_remove.first) {
+        assert_int_equal(fg_spool_remove(rig.spool, &account.still_to_remove, 1), 0);
+    }
+    append(3);
+    static unsigned numbers[SPOOL_RIG_MAX];
+    int count = spool_rig_read(&rig, numbers, NULL, SPOOL_RIG_MAX);
+    unsigned gone = account.removed > rig.lost ? account.removed : (unsigned)rig.lost;
+    assert_int_equal(count, account.count - gone);
+    assert_memory_equal(numbers, account.numbers + gone, (unsigned)count * sizeof *numbers);
+    assert_int_equal(rig.missing, 0);
+    int64_t first = count > 0 ? 1 : 0;
+    assert_int_equal(fg_spool_close(rig.spool), 0);
+    assert_int_equal(fg_spool_open(rig.spool), 0);
+    assert_int_equal(spool_rig_read(&rig, numbers, NULL, SPOOL_RIG_MAX), count);
+    assert_true(first == 0 || numbers[0] == account.numbers[gone]);
+}
+
+static void begin(void)
+{
+    spool_rig_start(&rig);
+    rig.vfs = FAULTY_VFS;
+    memset(&account, 0, sizeof account);
+}
+
+/* From nothing to a few messages, and again from a file. */
+static void work_from_nothing(void)
+{
+    (void)spool_rig_open(&rig);
+    if (!rig.spool) {
+        return;
+    }
+    for (int i = 0; i < 6; i++) {
+        append(5);
+    }
+    remove_first(12);
+    (void)fg_spool_close(rig.spool);
+    (void)fg_spool_open(rig.spool);
+    append(5);
+    (void)fg_spool_expire(rig.spool);
+    struct fg_message *chain = NULL;
+    if (fg_spool_read(rig.spool, 0, 10, SIZE_MAX, &chain) == 0) {
+        fg_message_free_all(chain);
+    }
+    append(5);
+}
+
+static struct {
+    char *bytes;
+    size_t size;
+    unsigned made;
+    typeof(account) account;
+} full;
+
+/* A spool that is nearly full, made once. */
+static void begin_full(void)
+{
+    begin();
+    rig.settings.max_bytes = 1 << 20;
+    rig.padding = 300;
+    if (!full.bytes) {
+        assert_int_equal(spool_rig_open(&rig), 0);
+        while (rig.made < 1000) {
+            append(20);
+        }
+        assert_int_equal(rig.lost, 0);
+        assert_int_equal(fg_spool_close(rig.spool), 0);
+        full.bytes = tempdir_read(rig.path, &full.size);
+        full.made = rig.made;
+        full.account = account;
+        spool_rig_stop(&rig);
+        begin();
+        rig.settings.max_bytes = 1 << 20;
+        rig.padding = 300;
+    }
+    char path[TEMPDIR_PATH];
+    tempdir_write(rig.folder, "spool.db", full.bytes, full.size, path);
+    rig.made = full.made;
+    account = full.account;
+}
+
+/* From nearly full past full: checkpoints, and the oldest dropped. */
+static void work_when_full(void)
+{
+    (void)spool_rig_open(&rig);
+    for (int i = 0; i < 30 && rig.spool; i++) {
+        append(20);
+    }
+}
+
+static unsigned stride(unsigned nth, unsigned few)
+{
+    return (getenv("FG_TEST_SLOW") ? 40 : 1) * few + nth / 60;
+}
+
+static void fail_each(unsigned kinds, int error, bool lasting)
+{
+    unsigned nth = 1, runs = 0;
+    for (bool failed = true; failed; nth += stride(nth, 1), runs++) {
+        begin();
+        faulty_vfs_fail(kinds, nth, error, lasting);
+        work_from_nothing();
+        failed = faulty_vfs_has_failed();
+        settle();
+        spool_rig_stop(&rig);
+    }
+    assert_true(runs > 1);
+    nth = 1;
+    for (bool failed = true; failed; nth += stride(nth, 5)) {
+        begin_full();
+        faulty_vfs_fail(kinds, nth, error, lasting);
+        work_when_full();
+        failed = faulty_vfs_has_failed();
+        settle();
+        spool_rig_stop(&rig);
+    }
+}
+
+static void every_write_may_fail(void **state)
+{
+    (void)state;
+    fail_each(FAULTY_WRITE, EIO, false);
+    fail_each(FAULTY_WRITE, EIO, true);
+}
+
+static void the_disk_may_be_full_at_every_write(void **state)
+{
+    (void)state;
+    fail_each(FAULTY_WRITE, ENOSPC, false);
+    fail_each(FAULTY_WRITE, ENOSPC, true);
+}
+
+static void a_quota_may_be_used_up_at_every_write(void **state)
+{
+    (void)state;
+    fail_each(FAULTY_WRITE, EDQUOT, true);
+}
+
+static void every_sync_may_fail(void **state)
+{
+    (void)state;
+    fail_each(FAULTY_SYNC, EIO, false);
+    fail_each(FAULTY_SYNC, EIO, true);
+    fail_each(FAULTY_SYNC, ENOSPC, false);
+}
+
+static void every_read_may_fail(void **state)
+{
+    (void)state;
+    fail_each(FAULTY_READ, EIO, false);
+    fail_each(FAULTY_READ, EIO, true);
+}
+
+static void every_open_may_fail(void **state)
+{
+    (void)state;
+    fail_each(FAULTY_OPEN, EIO, false);
+    fail_each(FAULTY_OPEN, EIO, true);
+}
+
+static void everything_else_may_fail(void **state)
+{
+    (void)state;
+    fail_each(FAULTY_OTHER | FAULTY_TRUNCATE, EIO, false);
+    fail_each(FAULTY_OTHER | FAULTY_TRUNCATE, EIO, true);
+    fail_each(FAULTY_ANY, EIO, true);
+}
+
+static void fail_each_allocation(void (*start)(void), void (*work)(void), unsigned few, bool lasting)
+{
+    unsigned nth = 1;
+    for (bool failed = true; failed; nth += stride(nth, few)) {
+        start();
+        faulty_memory(nth, lasting);
+        work();
+        failed = faulty_memory_has_failed();
+        settle();
+        spool_rig_stop(&rig);
+    }
+    assert_true(nth > 100);
+}
+
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    fail_each_allocation(begin, work_from_nothing, 1, false);
+    fail_each_allocation(begin, work_from_nothing, 1, true);
+    fail_each_allocation(begin_full, work_when_full, 5, false);
+    fail_each_allocation(begin_full, work_when_full, 5, true);
+}
+
+int main(void)
+{
+    faulty_memory(0, false);
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+        TEST(every_write_may_fail),
+        TEST(the_disk_may_be_full_at_every_write),
+        TEST(a_quota_may_be_used_up_at_every_write),
+        TEST(every_sync_may_fail),
+        TEST(every_read_may_fail),
+        TEST(every_open_may_fail),
+        TEST(everything_else_may_fail),
+        TEST(every_allocation_may_fail),
+    };
+    int result = cmocka_run_group_tests(tests, NULL, NULL);
+    free(full.bytes);
+    return result;
+}
