@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -216,6 +217,19 @@ static int prepare(struct fg_spool *spool)
     return 0;
 }
 
+/* What the check of the database found: damage, but for pages that it could not get for another reason, which
+ * is a number in its words. */
+static int judge_check(struct fg_spool *spool, const char *text)
+{
+    static const char mark[] = "error code=";
+    const char *code = strstr(text, mark);
+    int rc = code ? (int)strtol(code + sizeof mark - 1, NULL, 10) : SQLITE_CORRUPT;
+    int error = fg_spool_error(spool, NULL, rc, NULL);
+    error = error ? error : -EUCLEAN;
+    return fg_spool_tell(spool, error, error == -EUCLEAN ? "%s: is damaged: %.200s" : "%s: %.200s",
+                         spool->path, text);
+}
+
 /* Runs a statement of one row of up to three integers. A text in the first column is compared with
  * `expected`. */
 static int look(struct fg_spool *spool, const char *sql, const char *expected, int64_t numbers[3])
@@ -231,7 +245,7 @@ static int look(struct fg_spool *spool, const char *sql, const char *expected, i
         if (!text) {
             error = -ENOMEM;
         } else if (strcmp((const char *)text, expected) != 0) {
-            error = fg_spool_tell(spool, -EUCLEAN, "%s: is damaged: %.200s", spool->path, (const char *)text);
+            error = judge_check(spool, (const char *)text);
         }
     }
     for (int i = 0; rc == SQLITE_ROW && numbers && i < 3; i++) {

@@ -29,3 +29,9 @@ add_custom_target(bench-quick
   DEPENDS fieldgated ${BENCH_PROGRAMS} USES_TERMINAL VERBATIM COMMENT "Measuring once and little")
 add_test(NAME bench/smoke COMMAND ${bench_run} --smoke)
 set_tests_properties(bench/smoke PROPERTIES TIMEOUT 120 LABELS bench)
+
+# What the spool writes for a message.
+add_executable(bench_spool_cost ${CMAKE_CURRENT_LIST_DIR}/spool_cost.c)
+set_target_properties(bench_spool_cost PROPERTIES OUTPUT_NAME spool_cost RUNTIME_OUTPUT_DIRECTORY ${BENCH_DIR})
+target_include_directories(bench_spool_cost PRIVATE ${CMAKE_SOURCE_DIR}/src)
+target_link_libraries(bench_spool_cost PRIVATE fieldgate)

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 #include <sqlite3.h>
@@ -12,6 +13,7 @@
 struct file {
     sqlite3_file base;
     bool log, database;
+    ino_t inode;
     _Alignas(8) unsigned char below[];
 };
 
@@ -21,6 +23,8 @@ static struct {
     unsigned kinds, nth;
     int error;
     bool lasting, failed, skip_syncs, recording;
+    int64_t bad_sector;
+    ino_t bad_file; /* 0: none */
     uint64_t mark;
     struct faulty_operation *record;
     size_t recorded, room;
@@ -74,8 +78,16 @@ static int file_close(sqlite3_file *file)
 
 static int file_read(sqlite3_file *file, void *bytes, int size, sqlite3_int64 offset)
 {
-    return fails(FAULTY_READ) ? SQLITE_IOERR_READ
-                              : below(file)->pMethods->xRead(below(file), bytes, size, offset);
+    const struct file *self = (const struct file *)(void *)file;
+    if (fails(FAULTY_READ)) {
+        return SQLITE_IOERR_READ;
+    }
+    if (faulty.bad_file && self->inode == faulty.bad_file && offset <= faulty.bad_sector &&
+        offset + size > faulty.bad_sector) {
+        errno = EIO;
+        return SQLITE_IOERR_READ;
+    }
+    return below(file)->pMethods->xRead(below(file), bytes, size, offset);
 }
 
 static int file_write(sqlite3_file *file, const void *bytes, int size, sqlite3_int64 offset)
@@ -171,6 +183,8 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *opened, in
     if (below(opened)->pMethods) {
         file->base.pMethods = &methods;
     }
+    struct stat about;
+    file->inode = name && stat(name, &about) == 0 ? about.st_ino : 0;
     file->log = (flags & SQLITE_OPEN_WAL) != 0;
     file->database = (flags & SQLITE_OPEN_MAIN_DB) != 0;
     return rc;
@@ -224,6 +238,7 @@ void faulty_vfs_reset(void)
     forget_record();
     faulty_vfs_heal();
     faulty.skip_syncs = false;
+    faulty.bad_file = 0;
     faulty.mark = 0;
 }
 
@@ -244,6 +259,13 @@ void faulty_vfs_heal(void)
 bool faulty_vfs_has_failed(void)
 {
     return faulty.failed;
+}
+
+void faulty_vfs_bad_sector(const char *path, int64_t offset)
+{
+    struct stat about;
+    faulty.bad_sector = offset;
+    faulty.bad_file = path && stat(path, &about) == 0 ? about.st_ino : 0;
 }
 
 void faulty_vfs_skip_syncs(bool skip)

@@ -32,6 +32,10 @@ void faulty_vfs_heal(void);
 /* Whether one has failed since faulty_vfs_fail. */
 bool faulty_vfs_has_failed(void);
 
+/* Lets every read fail that touches this place of the file that has this name now, whatever it is called
+ * later. NULL: none. */
+void faulty_vfs_bad_sector(const char *path, int64_t offset);
+
 /* Lets syncs only seem to be done: for speed, where nothing depends on them. */
 void faulty_vfs_skip_syncs(bool skip);
 

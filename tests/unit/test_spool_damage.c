@@ -1,3 +1,4 @@
+#include "support/faulty_vfs.h"
 #include "support/spool_rig.h"
 
 #include <errno.h>
@@ -251,6 +252,41 @@ static void damage_found_while_reading_is_salvaged_on_the_way(void **state)
     goes_on_working();
 }
 
+static void a_sector_that_stays_unreadable_is_given_up(void **state)
+{
+    (void)state;
+    faulty_vfs_reset();
+    rig.vfs = FAULTY_VFS;
+    fill(2000);
+    assert_int_equal(fg_spool_close(rig.spool), 0);
+    faulty_vfs_bad_sector(rig.path, 20 * PAGE + 1024);
+    assert_int_equal(fg_spool_open(rig.spool), -EIO);
+    assert_int_equal(fg_spool_open(rig.spool), -EIO);
+    assert_int_equal(spool_rig_append(&rig, 1), -EIO);
+    rig.made = 2000;
+    assert_int_equal(fg_spool_open(rig.spool), 0);
+    assert_int_equal(rig.damages, 1);
+    unsigned left = check_order();
+    assert_true(left < 2000 && left >= 2000 - MISSING_AT_MOST);
+    assert_int_equal(rig.missing, 2000 - left);
+    goes_on_working();
+}
+
+static void a_read_that_fails_for_a_while_costs_nothing(void **state)
+{
+    (void)state;
+    faulty_vfs_reset();
+    rig.vfs = FAULTY_VFS;
+    fill(2000);
+    assert_int_equal(fg_spool_close(rig.spool), 0);
+    faulty_vfs_bad_sector(rig.path, 20 * PAGE + 1024);
+    assert_int_equal(fg_spool_open(rig.spool), -EIO);
+    faulty_vfs_bad_sector(NULL, 0);
+    assert_int_equal(fg_spool_open(rig.spool), 0);
+    assert_int_equal(rig.damages, 0);
+    spool_rig_expect(&rig, 1, 2000);
+}
+
 static void a_file_without_its_log_is_good(void **state)
 {
     (void)state;
@@ -293,13 +329,13 @@ static void damage_inside_the_log_is_told(void **state)
     char *db = tempdir_read(rig.path, &(size_t){ 0 });
     size_t db_size = (size_t)spool_rig_size(&rig, "");
     int64_t frames = ((int64_t)size - 32) / (PAGE + 24);
-    for (int64_t frame = 0; frame < frames - 6; frame++) {
+    for (int64_t frame = -1; frame < frames - 6; frame++) { /* from the header on */
         char name[TEMPDIR_PATH];
         fg_spool_free(rig.spool);
         rig.spool = NULL;
         tempdir_write(rig.folder, "spool.db", db, db_size, name);
         tempdir_write(rig.folder, "spool.db-wal", log, size, name);
-        flip("-wal", 32 + frame * (PAGE + 24) + frame * 501 % PAGE);
+        flip("-wal", frame < 0 ? 5 : 32 + frame * (PAGE + 24) + frame * 501 % PAGE);
         rig.damages = 0;
         assert_int_equal(spool_rig_open(&rig), 0);
         assert_int_equal(rig.damages, 1);
@@ -338,6 +374,8 @@ int main(void)
         TEST(damage_in_several_places_costs_only_those),
         TEST(a_truncated_file_gives_what_is_left_of_it),
         TEST(damage_found_while_reading_is_salvaged_on_the_way),
+        TEST(a_sector_that_stays_unreadable_is_given_up),
+        TEST(a_read_that_fails_for_a_while_costs_nothing),
         TEST(a_file_without_its_log_is_good),
         TEST(a_log_without_its_file_is_never_played_into_another),
         TEST(damage_inside_the_log_is_told),

@@ -86,6 +86,9 @@ static void apply(struct image *image, const struct faulty_operation *operation,
 static size_t torn(const struct faulty_operation *operation)
 {
     size_t first = SECTOR - (size_t)operation->offset % SECTOR;
+    if (operation->kind == FAULTY_WRITE && operation->offset == 0 && operation->size < SECTOR) {
+        return (size_t)rand() % operation->size; /* the header of the log: no sector is sure to be whole */
+    }
     if (operation->kind != FAULTY_WRITE || operation->size <= first) {
         return 0;
     }
