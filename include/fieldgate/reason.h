@@ -39,13 +39,13 @@ const char *fg_reason_name(enum fg_reason reason);
 
 /* Why an accepted reading was lost: told on {base}/loss. */
 #define FG_LOSSES(X)                                                                                         \
-    X(QUEUE_FULL, "queue-full") /* the outbox was full and the device could not be made to wait */           \
-    X(TOO_LARGE, "too-large")   /* larger than the whole queue, or than the broker takes */                  \
-    X(REFUSED, "refused")       /* the broker or the client library refused the message for good */          \
-    X(SHUTDOWN, "shutdown")     /* still waiting when the daemon had to stop */                              \
-    X(NO_MEMORY, "no-memory")   /* no memory for the message */                                              \
-    X(SPOOL_FULL, "spool-full") /* the spool's max_bytes was used up */                                      \
-    X(EXPIRED, "expired")       /* waited in the spool for longer than its max_age */                        \
+    X(QUEUE_FULL, "queue-full")       /* the outbox was full and the device could not be made to wait */     \
+    X(TOO_LARGE, "too-large")         /* larger than the whole queue, or than the broker takes */            \
+    X(REFUSED, "refused")             /* the broker or the client library refused the message for good */    \
+    X(SHUTDOWN, "shutdown")           /* still waiting when the daemon had to stop */                        \
+    X(NO_MEMORY, "no-memory")         /* no memory for the message */                                        \
+    X(SPOOL_FULL, "spool-full")       /* the spool's max_bytes was used up */                                \
+    X(EXPIRED, "expired")             /* waited in the spool for longer than its max_age */                  \
     X(SPOOL_DAMAGED, "spool-damaged") /* could not be read back from a damaged spool */
 
 enum fg_loss {

@@ -92,7 +92,8 @@ int fg_spool_new(const struct fg_spool_options *options, struct fg_spool **spool
     }
     char *slash = strrchr(made->folder, '/');
     if (!slash) {
-        strcpy(made->folder, ".");
+        made->folder[0] = '.'; /* a name is not empty */
+        made->folder[1] = '\0';
     } else {
         slash[slash == made->folder] = '\0';
     }

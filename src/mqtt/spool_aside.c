@@ -83,6 +83,8 @@ static void remove_beside(const struct fg_spool *spool, const char *name, const 
  * their names never the one just made. Best effort. */
 static void prune(struct fg_spool *spool, const char *made)
 {
+    const char *slash = strrchr(made, '/');
+    made = slash ? slash + 1 : made;
     size_t count;
     do {
         char oldest[NAME_MAX + 1] = "";
@@ -127,7 +129,7 @@ int fg_spool_replace(struct fg_spool *spool, const char *fresh, char **set_aside
         free(aside);
         return error;
     }
-    prune(spool, strrchr(aside, '/') ? strrchr(aside, '/') + 1 : aside);
+    prune(spool, aside);
     *set_aside = aside;
     return 0;
 }

@@ -51,7 +51,7 @@ static int remove_range(struct fg_spool *spool, struct fg_spool_range range)
 {
     int error = 0;
     while (!error && range.first <= range.last) {
-        int64_t first;
+        int64_t first = range.first;
         error = turn_over(spool);
         if (!error) {
             error = fg_spool_ask(spool, FG_SPOOL_NEXT_ID, 1, &range.first, &first);

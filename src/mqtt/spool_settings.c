@@ -2,6 +2,7 @@
 #include "fieldgate/spool.h"
 
 #include <stddef.h>
+#include <string.h>
 
 static const char *const durabilities[] = { "outage", "always", NULL };
 static const char *const policies[] = { "drop-oldest", "drop-newest", "block", NULL };
@@ -61,8 +62,10 @@ static const struct fg_setting spool_settings[] = {
 static void check_spool(struct fg_check *check, const void *settings)
 {
     const struct fg_spool_settings *spool = settings;
-    if (spool->path[0] != '/' || !spool->path[1]) {
-        fg_check_problem(check, "path", "must be a full path, such as /var/lib/fieldgate/spool.db");
+    size_t length = strlen(spool->path);
+    if (spool->path[0] != '/' || spool->path[length - 1] == '/') {
+        fg_check_problem(check, "path",
+                         "must be the full path of a file, such as /var/lib/fieldgate/spool.db");
     }
     if (spool->max_bytes != 0 && spool->max_bytes < MIN_BYTES) {
         fg_check_problem(check, "max_bytes", "is too small to work in; use at least 1MiB, or 0 for no limit");
