@@ -151,6 +151,9 @@ int fg_spool_settle(struct fg_spool *spool, int error)
 
 static int open_what_is_there(struct fg_spool *spool)
 {
+    if (fg_spool_has_salvaged(spool)) {
+        return fg_spool_finish_salvage(spool);
+    }
     int error = fg_spool_check_file(spool);
     if (error == -ENOENT) {
         spool->messages = 0;

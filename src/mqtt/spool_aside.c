@@ -1,5 +1,9 @@
 /*
- * Setting a damaged database aside, and another in its place.
+ * Setting a damaged database aside, and what was salvaged in its place.
+ *
+ * A database and its log cannot be renamed at once, and neither may ever be beside another's. So what was
+ * salvaged first takes a name that says that it is complete; from then on it is what counts, and whoever
+ * finds that name does the rest.
  */
 #include "spool_parts.h"
 
@@ -14,11 +18,12 @@
 
 #define MARK ".damaged-"
 
-static int move_log(struct fg_spool *spool, const char *aside)
+/* Renames one of the spool's files, if it is there. */
+static int move(struct fg_spool *spool, const char *suffix, const char *aside, const char *aside_suffix)
 {
-    char *from = fg_spool_path(spool, "-wal");
+    char *from = fg_spool_path(spool, suffix);
     char *to = NULL;
-    if (asprintf(&to, "%s-wal", aside) < 0) {
+    if (asprintf(&to, "%s%s", aside, aside_suffix) < 0) {
         to = NULL;
     }
     int error = from && to ? 0 : -ENOMEM;
@@ -30,8 +35,7 @@ static int move_log(struct fg_spool *spool, const char *aside)
     return error;
 }
 
-/* A second name for the damaged file, so that the path always leads to one database or the other; where the
- * file system has no second names, it is renamed. */
+/* A name that is not there yet; names of later times sort behind those of earlier ones. */
 static int name_aside(struct fg_spool *spool, char **aside)
 {
     for (int i = 0; i < 100; i++) {
@@ -46,16 +50,11 @@ static int name_aside(struct fg_spool *spool, char **aside)
         if (!path) {
             return -ENOMEM;
         }
-        if (link(spool->path, path) == 0 ||
-            (errno != EEXIST && access(path, F_OK) != 0 && rename(spool->path, path) == 0)) {
+        if (access(path, F_OK) != 0) {
             *aside = path;
             return 0;
         }
-        int error = -errno;
         free(path);
-        if (error != -EEXIST) {
-            return fg_spool_tell(spool, error, "%s: cannot be set aside: %s", spool->path, strerror(-error));
-        }
     }
     return fg_spool_tell(spool, -EEXIST, "%s: too many damaged files beside it; move them away", spool->path);
 }
@@ -70,61 +69,78 @@ static bool is_aside(const struct fg_spool *spool, const char *name)
            (whole < 4 || strcmp(name + whole - 4, "-wal") != 0);
 }
 
-static void remove_beside(const struct fg_spool *spool, const char *name, const char *suffix)
+static bool remove_beside(const struct fg_spool *spool, const char *name, const char *suffix)
 {
     char *path;
-    if (asprintf(&path, "%s/%s%s", spool->folder, name, suffix) >= 0) {
-        (void)unlink(path);
-        free(path);
+    if (asprintf(&path, "%s/%s%s", spool->folder, name, suffix) < 0) {
+        return false;
+    }
+    bool removed = unlink(path) == 0;
+    free(path);
+    return removed;
+}
+
+/* The oldest of those set aside, but for the one just made, whatever the clock made of their names. Returns
+ * how many there are. */
+static size_t find_oldest(const struct fg_spool *spool, const char *made, char oldest[NAME_MAX + 1])
+{
+    size_t count = 0;
+    DIR *folder = opendir(spool->folder);
+    oldest[0] = '\0';
+    for (const struct dirent *entry; folder && (entry = readdir(folder));) {
+        if (is_aside(spool, entry->d_name) && strcmp(entry->d_name, made) != 0) {
+            count++;
+            if (!oldest[0] || strcmp(entry->d_name, oldest) < 0) {
+                snprintf(oldest, NAME_MAX + 1, "%s", entry->d_name);
+            }
+        }
+    }
+    if (folder) {
+        closedir(folder);
+    }
+    return count;
+}
+
+/* A disk that keeps on damaging files must not be filled with them: the oldest go. Best effort. */
+static void prune(const struct fg_spool *spool, const char *made)
+{
+    char oldest[NAME_MAX + 1];
+    const char *slash = strrchr(made, '/');
+    made = slash ? slash + 1 : made;
+    while (find_oldest(spool, made, oldest) >= FG_SPOOL_ASIDE_MAX && remove_beside(spool, oldest, "")) {
+        (void)remove_beside(spool, oldest, "-wal");
     }
 }
 
-/* A disk that keeps on damaging files must not be filled with them: the oldest go, whatever the clock made of
- * their names never the one just made. Best effort. */
-static void prune(struct fg_spool *spool, const char *made)
+bool fg_spool_has_salvaged(const struct fg_spool *spool)
 {
-    const char *slash = strrchr(made, '/');
-    made = slash ? slash + 1 : made;
-    size_t count;
-    do {
-        char oldest[NAME_MAX + 1] = "";
-        DIR *folder = opendir(spool->folder);
-        count = 0;
-        for (const struct dirent *entry; folder && (entry = readdir(folder));) {
-            if (is_aside(spool, entry->d_name) && strcmp(entry->d_name, made) != 0) {
-                count++;
-                if (!oldest[0] || strcmp(entry->d_name, oldest) < 0) {
-                    snprintf(oldest, sizeof oldest, "%s", entry->d_name);
-                }
-            }
-        }
-        if (folder) {
-            closedir(folder);
-        }
-        if (count >= FG_SPOOL_ASIDE_MAX) {
-            remove_beside(spool, oldest, "");
-            remove_beside(spool, oldest, "-wal");
-        }
-    } while (count > FG_SPOOL_ASIDE_MAX);
+    char *salvaged = fg_spool_path(spool, FG_SPOOL_SALVAGED);
+    bool there = salvaged && access(salvaged, F_OK) == 0;
+    free(salvaged);
+    return there;
 }
 
-int fg_spool_replace(struct fg_spool *spool, const char *fresh, char **set_aside)
+int fg_spool_replace(struct fg_spool *spool, char **set_aside)
 {
     char *aside = NULL;
-    int error = name_aside(spool, &aside);
-    /* A log is never left beside a database that is not its own: it would be played into it. */
+    char *salvaged = fg_spool_path(spool, FG_SPOOL_SALVAGED);
+    int error = salvaged ? name_aside(spool, &aside) : -ENOMEM;
     if (!error) {
-        error = move_log(spool, aside);
+        error = move(spool, "", aside, "");
+    }
+    if (!error) {
+        error = move(spool, "-wal", aside, "-wal");
     }
     if (!error) {
         error = fg_spool_sync_folder(spool);
     }
-    if (!error && rename(fresh, spool->path) != 0) {
+    if (!error && rename(salvaged, spool->path) != 0) {
         error = fg_spool_tell(spool, -errno, "%s: cannot be replaced: %s", spool->path, strerror(errno));
     }
     if (!error) {
         error = fg_spool_sync_folder(spool);
     }
+    free(salvaged);
     if (error) {
         free(aside);
         return error;

@@ -207,9 +207,13 @@ int fg_spool_remove_files(struct fg_spool *spool);
 
 /* spool_aside.c */
 
-/* Gives the damaged database and its log another name, and `fresh` theirs. *set_aside is for the caller to
- * free. */
-int fg_spool_replace(struct fg_spool *spool, const char *fresh, char **set_aside);
+/* What was salvaged has this suffix once it is complete and on disk. */
+#define FG_SPOOL_SALVAGED ".salvaged"
+bool fg_spool_has_salvaged(const struct fg_spool *spool);
+
+/* Gives the damaged database and its log (which may be gone already) another name, and what was salvaged
+ * theirs. *set_aside is for the caller to free. */
+int fg_spool_replace(struct fg_spool *spool, char **set_aside);
 
 /* spool_log.c */
 
@@ -283,5 +287,8 @@ int fg_spool_drop_oldest(struct fg_spool *spool, int64_t pages);
 
 /* Puts a new database in place of the damaged one, with all that can be read of it, and opens it. */
 int fg_spool_salvage(struct fg_spool *spool, const char *why);
+
+/* The same from where it was interrupted: what was salvaged is complete. */
+int fg_spool_finish_salvage(struct fg_spool *spool);
 
 #endif

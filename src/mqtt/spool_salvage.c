@@ -1,7 +1,7 @@
 /*
  * Salvage: all that can be read of a damaged database goes into a new one, which then takes its place. Until
  * the new one is complete and on disk, the damaged one stays where it is, so that a power cut or a full disk
- * in the middle means only doing it again.
+ * in the middle means only doing it again; or, behind that point, finishing it.
  *
  * Tables are read around the pages that cannot be. The first page of all, which the others cannot be found
  * without and which is written the most often, is the same in every spool but for the number of pages: where
@@ -22,6 +22,7 @@
 struct salvage {
     sqlite3 *damaged, *fresh; /* damaged: NULL when it cannot be opened at all */
     uint64_t salvaged, gap;
+    bool interrupted;       /* what was found is not known any more */
     int64_t last_id;        /* of the message copied last */
     int64_t before, behind; /* messages before the first gap and behind the last; 0: none */
     int64_t from_ms, to_ms;
@@ -303,6 +304,34 @@ static void tell(struct fg_spool *spool, const struct salvage *salvage, uint64_t
     spool->options.events->damaged(spool->options.context, &damage);
 }
 
+static int name_salvaged(struct fg_spool *spool, const char *fresh)
+{
+    char *salvaged = fg_spool_path(spool, FG_SPOOL_SALVAGED);
+    int error = salvaged ? 0 : -ENOMEM;
+    if (!error && rename(fresh, salvaged) != 0) {
+        error = fg_spool_tell(spool, -errno, "%s: cannot be made: %s", salvaged, strerror(errno));
+    }
+    free(salvaged);
+    return error ? error : fg_spool_sync_folder(spool);
+}
+
+/* Puts what was salvaged in place of what was damaged, and opens it. */
+static int take_place(struct fg_spool *spool, struct salvage *salvage, uint64_t known, const char *why)
+{
+    char *aside = NULL;
+    int error = fg_spool_replace(spool, &aside);
+    if (error) {
+        return error;
+    }
+    error = fg_spool_open_database(spool);
+    if (!error && salvage->interrupted) {
+        salvage->salvaged = spool->messages;
+    }
+    tell(spool, salvage, known, why, aside);
+    free(aside);
+    return error == -EUCLEAN ? -EIO : error;
+}
+
 int fg_spool_salvage(struct fg_spool *spool, const char *why)
 {
     struct salvage salvage = { 0 };
@@ -321,15 +350,15 @@ int fg_spool_salvage(struct fg_spool *spool, const char *why)
         sqlite3_db_config(salvage.damaged, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
         sqlite3_close(salvage.damaged);
     }
-    char *aside = NULL;
     if (!error) {
-        error = fg_spool_replace(spool, fresh, &aside);
+        error = name_salvaged(spool, fresh);
     }
     free(fresh);
-    if (!error) {
-        error = fg_spool_open_database(spool);
-        tell(spool, &salvage, known, why, aside);
-    }
-    free(aside);
-    return error == -EUCLEAN ? -EIO : error;
+    return error ? error : take_place(spool, &salvage, known, why);
+}
+
+int fg_spool_finish_salvage(struct fg_spool *spool)
+{
+    struct salvage salvage = { .interrupted = true };
+    return take_place(spool, &salvage, 0, "the salvage of a damaged spool was interrupted");
 }

@@ -347,6 +347,45 @@ static void damage_inside_the_log_is_told(void **state)
     goes_on_working();
 }
 
+static void a_salvage_that_was_interrupted_is_finished(void **state)
+{
+    (void)state;
+    char path[TEMPDIR_PATH];
+    size_t size, log_size;
+    fill(100);
+    assert_int_equal(fg_spool_close(rig.spool), 0);
+    char *salvaged = tempdir_read(rig.path, &size);
+    assert_int_equal(fg_spool_open(rig.spool), 0);
+    assert_int_equal(spool_rig_append(&rig, 20), 0);
+    spool_rig_crash(&rig);
+    char log[TEMPDIR_PATH + 64];
+    snprintf(log, sizeof log, "%s-wal", rig.path);
+    char *logged = tempdir_read(log, &log_size);
+    for (int step = 0; step < 3; step++) { /* of the damaged: both there, only the log, nothing */
+        fg_spool_free(rig.spool);
+        rig.spool = NULL;
+        unlink(rig.path);
+        if (step < 1) {
+            tempdir_write(rig.folder, "spool.db", "garbage", 7, path);
+        }
+        if (step < 2) {
+            tempdir_write(rig.folder, "spool.db-wal", logged, log_size, path);
+        }
+        tempdir_write(rig.folder, "spool.db.salvaged", salvaged, size, path);
+        rig.damages = 0;
+        rig.salvaged = 0;
+        assert_int_equal(spool_rig_open(&rig), 0);
+        assert_int_equal(rig.damages, 1);
+        assert_int_equal(rig.salvaged, 100);
+        assert_non_null(strstr(rig.why, "interrupted"));
+        spool_rig_expect(&rig, 1, 100);
+        assert_int_equal(spool_rig_files(&rig, "salvaged"), 0);
+    }
+    free(salvaged);
+    free(logged);
+    goes_on_working();
+}
+
 static void only_some_damaged_files_are_kept(void **state)
 {
     (void)state;
@@ -379,6 +418,7 @@ int main(void)
         TEST(a_file_without_its_log_is_good),
         TEST(a_log_without_its_file_is_never_played_into_another),
         TEST(damage_inside_the_log_is_told),
+        TEST(a_salvage_that_was_interrupted_is_finished),
         TEST(only_some_damaged_files_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
