@@ -128,6 +128,14 @@ int fg_spool_fail(struct fg_spool *spool, int error)
     return error;
 }
 
+/* For the problem that was told last. */
+static int salvage(struct fg_spool *spool)
+{
+    char why[sizeof spool->problem];
+    memcpy(why, spool->problem, sizeof why);
+    return fg_spool_salvage(spool, why);
+}
+
 int fg_spool_settle(struct fg_spool *spool, int error)
 {
     switch (error) {
@@ -138,12 +146,9 @@ int fg_spool_settle(struct fg_spool *spool, int error)
     case -EDQUOT:
     case -EMSGSIZE:
         return error;
-    case -EUCLEAN: {
-        char why[sizeof spool->problem];
-        memcpy(why, spool->problem, sizeof why);
-        error = fg_spool_salvage(spool, why);
+    case -EUCLEAN:
+        error = salvage(spool);
         return error ? fg_spool_fail(spool, error) : -EAGAIN;
-    }
     default:
         return fg_spool_fail(spool, error);
     }
@@ -165,16 +170,16 @@ static int open_what_is_there(struct fg_spool *spool)
     if (!error) {
         error = fg_spool_open_database(spool);
     }
+    if (error == -EUCLEAN) {
+        error = salvage(spool);
+    }
     if (error && spool->read_failed && ++spool->unreadable >= UNREADABLE_MAX) {
         spool->unreadable = 0;
-        error = -EUCLEAN;
+        spool->give_up_unreadable = true;
+        error = salvage(spool);
+        spool->give_up_unreadable = false;
     }
-    if (error != -EUCLEAN) {
-        return error;
-    }
-    char why[sizeof spool->problem];
-    memcpy(why, spool->problem, sizeof why);
-    return fg_spool_salvage(spool, why);
+    return error;
 }
 
 int fg_spool_open(struct fg_spool *spool)

@@ -99,10 +99,11 @@ struct fg_spool {
     struct fg_spool_vfs *vfs;
     char problem[768];
 
-    bool open;           /* the folder was good and the lock is ours */
-    int error;           /* what has closed it, or -ESHUTDOWN */
-    unsigned unreadable; /* times in a row that the file could not be read */
-    bool read_failed;    /* since the present fg_spool_open began */
+    bool open;               /* the folder was good and the lock is ours */
+    int error;               /* what has closed it, or -ESHUTDOWN */
+    unsigned unreadable;     /* times in a row that the file could not be read */
+    bool read_failed;        /* since the present fg_spool_open began */
+    bool give_up_unreadable; /* salvage goes on without what cannot be read */
     struct fg_spool_doubt doubt;
     int lock_fd;
     struct sqlite3 *db; /* NULL: resting */

@@ -93,7 +93,7 @@ static int copy_row(struct fg_spool *spool, struct salvage *salvage, const struc
 
 /* Whether a code of the damaged database says that there is something in it that cannot be read. Anything
  * else, such as no memory, must not be taken for that. */
-static bool is_damage(int rc)
+static bool is_damage(const struct fg_spool *spool, int rc)
 {
     switch (rc & 0xff) {
     case SQLITE_CORRUPT:
@@ -102,15 +102,15 @@ static bool is_damage(int rc)
     case SQLITE_TOOBIG:
         return true;
     default:
-        return rc == SQLITE_IOERR_DATA || rc == SQLITE_IOERR_CORRUPTFS || rc == SQLITE_IOERR_READ ||
-               rc == SQLITE_IOERR_SHORT_READ;
+        return rc == SQLITE_IOERR_DATA || rc == SQLITE_IOERR_CORRUPTFS ||
+               (rc == SQLITE_IOERR_READ && spool->give_up_unreadable);
     }
 }
 
 /* *damage: whether it was that; the error for the caller otherwise. */
 static int judge(struct fg_spool *spool, struct salvage *salvage, int rc, bool *damage)
 {
-    *damage = is_damage(rc);
+    *damage = is_damage(spool, rc);
     bool fine = *damage || rc == SQLITE_ROW || rc == SQLITE_DONE;
     return fine ? 0 : fg_spool_error(spool, salvage->damaged, rc, "cannot be salvaged");
 }
@@ -198,16 +198,17 @@ static int skip_damage(struct fg_spool *spool, struct salvage *salvage, const st
 
 static int copy_table(struct fg_spool *spool, struct salvage *salvage, const struct table *table)
 {
-    int64_t from = 1;
+    int64_t from = 1, again = 0;
     for (;;) {
         bool damage = false;
         int error = copy_rows(spool, salvage, table, &from, &damage);
-        if (!error && damage) {
+        if (!error && damage && from == again) {
             error = skip_damage(spool, salvage, table, &from);
         }
         if (error || !damage) {
             return error == -ENOENT ? 0 : error;
         }
+        again = from; /* what fails once may not fail twice */
     }
 }
 

@@ -274,6 +274,69 @@ static void every_allocation_may_fail(void **state)
     fail_each_allocation(begin_full, work_when_full, 5, true);
 }
 
+#define DAMAGED_PAGE 30
+
+/* The full spool, with a page that is damaged. */
+static void begin_damaged(void)
+{
+    begin_full();
+    char path[TEMPDIR_PATH];
+    char *bytes = malloc(full.size);
+    assert_non_null(bytes);
+    memcpy(bytes, full.bytes, full.size);
+    bytes[DAMAGED_PAGE * 4096 + 99] ^= 1;
+    tempdir_write(rig.folder, "spool.db", bytes, full.size, path);
+    free(bytes);
+}
+
+static void salvage_is_as_good_as_without_the_fault(void)
+{
+    static unsigned numbers[SPOOL_RIG_MAX], expected[SPOOL_RIG_MAX];
+    static int expected_count;
+    faulty_vfs_heal();
+    faulty_memory(0, false);
+    assert_int_equal(rig.spool ? fg_spool_open(rig.spool) : spool_rig_open(&rig), 0);
+    int count = spool_rig_read(&rig, numbers, NULL, SPOOL_RIG_MAX);
+    if (expected_count == 0) {
+        expected_count = count;
+        memcpy(expected, numbers, sizeof numbers);
+        assert_true(count > 900 && count < 1000);
+    }
+    assert_int_equal(count, expected_count);
+    assert_memory_equal(numbers, expected, (unsigned)count * sizeof *numbers);
+    assert_int_equal(rig.damages, 1);
+    assert_int_equal(rig.salvaged, expected_count);
+    spool_rig_stop(&rig);
+}
+
+static void salvage_survives_every_fault(void **state)
+{
+    (void)state;
+    begin_damaged();
+    salvage_is_as_good_as_without_the_fault();
+    static const unsigned kinds[] = { FAULTY_READ, FAULTY_WRITE, FAULTY_SYNC, FAULTY_OPEN, FAULTY_OTHER };
+    for (unsigned i = 0; i < 2 * sizeof kinds / sizeof kinds[0]; i++) {
+        unsigned nth = 1;
+        for (bool failed = true; failed; nth += stride(nth, 2)) {
+            begin_damaged();
+            faulty_vfs_fail(kinds[i / 2], nth, EIO, i % 2);
+            (void)spool_rig_open(&rig);
+            failed = faulty_vfs_has_failed();
+            salvage_is_as_good_as_without_the_fault();
+        }
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned nth = 1;
+        for (bool failed = true; failed; nth += stride(nth, 3)) {
+            begin_damaged();
+            faulty_memory(nth, i % 2);
+            (void)spool_rig_open(&rig);
+            failed = faulty_memory_has_failed();
+            salvage_is_as_good_as_without_the_fault();
+        }
+    }
+}
+
 int main(void)
 {
     faulty_memory(0, false);
@@ -287,6 +350,7 @@ int main(void)
         TEST(every_open_may_fail),
         TEST(everything_else_may_fail),
         TEST(every_allocation_may_fail),
+        TEST(salvage_survives_every_fault),
     };
     int result = cmocka_run_group_tests(tests, NULL, NULL);
     free(full.bytes);
