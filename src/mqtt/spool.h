@@ -7,6 +7,14 @@
  * leaves it empty, so that a day without an outage writes nothing. Each page carries a checksum: what is read
  * back is what was written, or is told as damaged.
  *
+ * Damage is found when the file is opened (all of it is read then, up to 256 MiB) or when it is come across.
+ * What can be read goes into a new file, the damaged one is set aside, and the hole is told. Damage to the
+ * end of the log, be it its last transactions, cannot be told from a power cut before they were committed.
+ *
+ * Beside PATH there are PATH-wal, PATH.lock, which stays; PATH.new and PATH.salvaged, for moments; and
+ * PATH.damaged-TIME (with -wal), of which some are kept, outside of max_bytes. A salvage and a bound that was
+ * lowered take as much again for a while.
+ *
  * States: closed -> resting (locked, no file) -> open; closed -> open (there was a file); resting or open ->
  * closed (by fg_spool_close, or by a failure of the disk, after which calls return that error until
  * fg_spool_open succeeds again).
@@ -103,7 +111,8 @@ bool fg_spool_is_open(const struct fg_spool *spool);
 const char *fg_spool_problem(const struct fg_spool *spool);
 
 /*
- * Commits a chain of messages, all or none, and sets their spool_id. They stay the caller's. Returns 0;
+ * Commits a chain of messages, all or none, and sets their spool_id. Fewer and longer chains wear the disk
+ * less: a commit writes a page (4 KiB) and what its messages take. They stay the caller's. Returns 0;
  * -ENOBUFS: full, and when_full is block, or all that could be dropped is held; -EDQUOT: full, the chain
  * was dropped and told as lost (when_full is drop-newest); -EMSGSIZE: more than fg_spool_batch_bytes;
  * -ENOSPC, -ENOMEM; or the error that has closed the spool.

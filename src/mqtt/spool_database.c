@@ -33,6 +33,10 @@ static const char schema[] =
     "PRAGMA user_version=1;";
 _Static_assert(FG_SPOOL_APPLICATION == 1179079504 && FG_SPOOL_VERSION == 1, "as in the schema");
 
+static const char select_source[] =
+    "SELECT flags,offset,boot,unsynchronised,port,device,topic FROM source JOIN epoch ON epoch.id=epoch"
+    " WHERE source.id=?1";
+
 static const char *const texts[FG_SPOOL_STATEMENT_COUNT] = {
     [FG_SPOOL_BEGIN] = "BEGIN IMMEDIATE",
     [FG_SPOOL_COMMIT] = "COMMIT",
@@ -44,9 +48,7 @@ static const char *const texts[FG_SPOOL_STATEMENT_COUNT] = {
     [FG_SPOOL_SELECT] = "SELECT id,source,taken,wall,payload FROM message WHERE id>?1 ORDER BY id",
     [FG_SPOOL_SELECT_AGES] =
         "SELECT id,source,taken,wall,length(payload) FROM message WHERE id>?1 ORDER BY id",
-    [FG_SPOOL_SELECT_SOURCE] =
-        "SELECT flags,offset,boot,unsynchronised,port,device,topic FROM source JOIN epoch ON epoch.id=epoch"
-        " WHERE source.id=?1",
+    [FG_SPOOL_SELECT_SOURCE] = select_source,
     [FG_SPOOL_DELETE] = "DELETE FROM message WHERE id BETWEEN ?1 AND ?2",
     [FG_SPOOL_DELETE_SOURCES] = "DELETE FROM source WHERE id BETWEEN ?1 AND ?2",
     [FG_SPOOL_DELETE_SPARES] = "DELETE FROM spare WHERE id BETWEEN ?1 AND ?2",
@@ -257,7 +259,7 @@ static int look(struct fg_spool *spool, const char *sql, const char *expected, i
 
 static int take_stock(struct fg_spool *spool)
 {
-    int64_t found[3];
+    int64_t found[3] = { 0 };
     int error = look(spool, "SELECT count(*),max(id),(SELECT max(id) FROM source) FROM message", NULL, found);
     if (error) {
         return error;
@@ -277,7 +279,7 @@ static int take_stock(struct fg_spool *spool)
  * there is no room for that, it stays as it is. */
 static int shrink(struct fg_spool *spool)
 {
-    int64_t pages, unused;
+    int64_t pages = 0, unused = 0;
     int error = fg_spool_ask(spool, FG_SPOOL_PAGES, 0, NULL, &pages);
     if (!error) {
         error = fg_spool_ask(spool, FG_SPOOL_FREE_PAGES, 0, NULL, &unused);
@@ -299,7 +301,7 @@ static int shrink(struct fg_spool *spool)
 
 static int check_and_prepare(struct fg_spool *spool)
 {
-    int64_t pages[3];
+    int64_t pages[3] = { 0 };
     int error = look(spool, "PRAGMA journal_mode=WAL", "wal", NULL);
     if (!error) {
         error = look(spool, "PRAGMA page_count", NULL, pages);
