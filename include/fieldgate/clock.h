@@ -5,6 +5,7 @@
 #ifndef FIELDGATE_CLOCK_H
 #define FIELDGATE_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define FG_NS_PER_MS INT64_C(1000000)
@@ -15,5 +16,12 @@ int64_t fg_clock_now_ns(void);
 
 /* Unix time in milliseconds on CLOCK_REALTIME. */
 int64_t fg_clock_wall_ms(void);
+
+/* Whether the wall clock had been set when it said so. A board without a battery starts in 1970, or where it
+ * was built: what says that it is not yet 2025 cannot be right. */
+static inline bool fg_clock_was_set(int64_t wall_ms)
+{
+    return wall_ms >= INT64_C(1735689600) * 1000;
+}
 
 #endif

@@ -27,6 +27,10 @@ struct fg_message {
     bool unsynchronised;
     /* taken_ns was taken before the board was started anew: it does not compare with the clock of now. */
     bool earlier_boot;
+    /* The payload begins with {"ts":wall_ms as fg_outlet_render makes it. */
+    bool stamped;
+    /* Read back from the spool: it does not count in the outbox. */
+    bool read_back;
     char data[]; /* topic, NUL, payload */
 };
 
@@ -71,5 +75,12 @@ struct fg_outlet {
  */
 int fg_outlet_render(const struct fg_outlet *outlet, const struct fg_reading *reading,
                      struct fg_message **first);
+
+/*
+ * The payload of a stamped message with another time, and with "ts_quality":"unsynchronised" behind it when
+ * that is not to be trusted either. Returns 0, or -ENOMEM; *payload is the caller's to free.
+ */
+int fg_message_restamp(const struct fg_message *message, int64_t wall_ms, bool unsynchronised, char **payload,
+                       size_t *size);
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "fieldgate/message.h"
 #include "fieldgate/setting.h"
+#include "fieldgate/spool.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -60,6 +61,7 @@ struct fg_publisher_options {
     const char *gateway;                     /* the gateway's id; copied */
     int64_t queue_bytes;                     /* bound of the outbox */
     int64_t gathered_ns; /* of settings->linger_ns, what readings have waited for before they are offered */
+    const struct fg_spool_settings *spool; /* borrowed as the settings are; NULL: no spool */
     /* Called on the publisher's thread or by who flushes, without locks held, when there is room again after
      * an offer was refused. */
     void (*room)(void *context);
@@ -107,7 +109,10 @@ struct fg_publisher_stats {
     uint64_t queued;       /* waiting or in flight */
     uint64_t queued_bytes;
     uint64_t lost[FG_LOSS_COUNT];
-    uint64_t reconnects; /* connections after the first */
+    uint64_t reconnects;         /* connections after the first */
+    uint64_t spooled;            /* messages on the disk */
+    uint64_t disk_bytes;         /* that the spool takes up */
+    uint64_t disk_written_bytes; /* by the spool since the start */
 };
 void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_stats *stats);
 

@@ -89,8 +89,9 @@ bool fg_value_number(const struct fg_value *value, double *number);
  * for the call.
  */
 struct fg_reading {
-    int64_t taken_ns; /* fg_clock_now_ns when the frame's last byte came */
-    int64_t wall_ms;  /* Unix time of the same moment, or the device's own time */
+    int64_t taken_ns;    /* fg_clock_now_ns when the frame's last byte came */
+    int64_t wall_ms;     /* Unix time of the same moment, or the device's own time */
+    bool unsynchronised; /* it is of a clock that had not been set */
     const struct fg_field *fields;
     size_t count;
     const uint8_t *frame; /* the frame's bytes without delimiter, or NULL */

@@ -151,6 +151,7 @@ static bool take_time(const struct fg_device *device, struct fg_record *record, 
     }
     const struct fg_field *field = fg_record_find(record, key, strlen(key));
     bool good = field && fg_time_parse(&field->value, &reading->wall_ms) == 0;
+    reading->unsynchronised &= !good;
     fg_record_remove(record, key, strlen(key));
     return good;
 }
@@ -183,6 +184,7 @@ static int take_frame(struct port_link *state, const struct fg_frame *frame, int
                                   .wall_ms = wall_at(received_ns),
                                   .frame = frame->bytes,
                                   .frame_size = frame->size };
+    reading.unsynchronised = !fg_clock_was_set(reading.wall_ms);
     bool good_time = take_time(device, &record, &reading);
     reading.fields = record.fields;
     reading.count = record.count;

@@ -296,6 +296,7 @@ static int open_publisher(struct gateway *gateway)
                                             .queue_bytes = gateway->settings->gateway.queue_bytes,
                                             .gathered_ns = fg_loop_set_turn(
                                                 &gateway->loop, gateway->settings->mqtt.linger_ns),
+                                            .spool = gateway->settings->spool,
                                             .room = on_room,
                                             .context = gateway };
     int error = fg_publisher_new(&options, &gateway->publisher);

@@ -75,7 +75,8 @@ static const struct fg_setting gateway_settings[] = {
       .fallback = "5s",
       .minimum = 0,
       .maximum = 600 * FG_NS_PER_S,
-      .help = "How long a stop waits for the broker to take what is waiting. The rest is counted as lost." },
+      .help = "How long a stop waits for the broker to take what is waiting. The rest goes to the spool; "
+              "without one it is counted as lost." },
     { 0 },
 };
 
@@ -100,6 +101,11 @@ static const struct fg_setting all_settings[] = {
       .offset = offsetof(struct fg_settings, mqtt),
       .schema = &fg_mqtt_schema,
       .help = "The broker." },
+    { .key = "spool",
+      .type = FG_SETTING_OPTIONAL,
+      .offset = offsetof(struct fg_settings, spool),
+      .schema = &fg_spool_schema,
+      .help = "Keeping readings on disk." },
     { .key = "ports",
       .type = FG_SETTING_LIST,
       .offset = offsetof(struct fg_settings, ports),

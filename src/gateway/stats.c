@@ -220,10 +220,11 @@ int fg_stats_render(struct fg_buffer *json, struct fg_publisher *publisher, stru
     number(&writer, "acknowledged", broker.acknowledged);
     number(&writer, "queued", broker.queued);
     number(&writer, "queued_bytes", broker.queued_bytes);
-    number(&writer, "spooled", 0);
+    number(&writer, "spooled", broker.spooled);
     put_losses(&writer, broker.lost);
     number(&writer, "reconnects", broker.reconnects);
-    number(&writer, "disk_bytes", 0);
+    number(&writer, "disk_bytes", broker.disk_bytes);
+    number(&writer, "disk_written_bytes", broker.disk_written_bytes);
     put_ports(&writer, ports, port_count);
     put_devices(&writer, ports, port_count);
     close_object(&writer);

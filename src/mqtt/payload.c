@@ -2,6 +2,8 @@
 #include "fieldgate/text.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Longest topic that is rendered; MQTT allows 65535 bytes, and nobody subscribes to those. */
@@ -53,6 +55,8 @@ static int make(const struct fg_outlet *outlet, const struct fg_reading *reading
     }
     made->taken_ns = reading->taken_ns;
     made->wall_ms = reading->wall_ms;
+    made->unsynchronised = reading->unsynchronised;
+    made->stamped = !point && outlet->payload == FG_PAYLOAD_JSON;
     made->qos = outlet->qos;
     made->retain = outlet->retain;
     *message = made;
@@ -123,4 +127,23 @@ int fg_outlet_render(const struct fg_outlet *outlet, const struct fg_reading *re
         return render_points(outlet, reading, first);
     }
     return -EINVAL;
+}
+
+int fg_message_restamp(const struct fg_message *message, int64_t wall_ms, bool unsynchronised, char **payload,
+                       size_t *size)
+{
+    const char *old = fg_message_payload(message);
+    char begin[96];
+    int length = snprintf(begin, sizeof begin, "{\"ts\":%lld", (long long)message->wall_ms);
+    size_t skip = (size_t)length < message->payload_size ? (size_t)length : message->payload_size;
+    length = snprintf(begin, sizeof begin, "{\"ts\":%lld%s", (long long)wall_ms,
+                      unsynchronised ? ",\"ts_quality\":\"unsynchronised\"" : "");
+    *size = (size_t)length + message->payload_size - skip;
+    *payload = malloc(*size);
+    if (!*payload) {
+        return -ENOMEM;
+    }
+    memcpy(*payload, begin, (size_t)length);
+    memcpy(*payload + length, old + skip, message->payload_size - skip);
+    return 0;
 }

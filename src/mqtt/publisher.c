@@ -93,7 +93,10 @@ static bool stop_step(struct fg_publisher *publisher, int64_t now_ns)
     }
     bool work = fg_flow_has_work(publisher);
     if (session->state != FG_SESSION_UP) {
-        return !work || publisher->phase == FG_LEAVING;
+        return !work || publisher->keep.spool || publisher->phase == FG_LEAVING;
+    }
+    if (publisher->phase == FG_DELIVERING && fg_keep_bars(publisher)) {
+        work = false; /* all this has to go behind what is on the disk, and there it goes now */
     }
     if (publisher->phase == FG_DELIVERING &&
         ((!work && publisher->inflight.count == 0) || now_ns >= farewell_ns(publisher))) {
@@ -152,6 +155,9 @@ static int64_t next_ns(struct fg_publisher *publisher)
         next = sooner(next, publisher->losses.due_ns);
         pthread_mutex_unlock(&publisher->lock);
     }
+    if (publisher->keep.spool) {
+        next = sooner(next, publisher->keep.watch_ns);
+    }
     if (publisher->phase == FG_DELIVERING && publisher->session->state == FG_SESSION_UP) {
         next = sooner(next, farewell_ns(publisher));
     }
@@ -162,6 +168,9 @@ static int poll_ms(struct fg_publisher *publisher, unsigned wants)
 {
     int64_t now_ns = fg_clock_now_ns();
     if (fg_flow_is_due(publisher, wants, now_ns)) {
+        return 0;
+    }
+    if (publisher->keep.spool && publisher->keep.watch_ns <= now_ns) {
         return 0;
     }
     int64_t left_ns = next_ns(publisher) - now_ns;
@@ -187,7 +196,8 @@ static int wait_for(struct fg_publisher *publisher, struct pollfd fds[2])
 {
     /* First say what to be woken for, then look whether it is there already: who comes between the two wakes.
      */
-    unsigned wants = fg_flow_wants(publisher, fg_clock_now_ns()) | FG_WANT_TURN;
+    int64_t now_ns = fg_clock_now_ns();
+    unsigned wants = fg_flow_wants(publisher, now_ns) | fg_keep_wants(publisher, now_ns) | FG_WANT_TURN;
     atomic_store(&publisher->wants, wants);
     bool room = fg_publisher_take_room(publisher);
     int timeout_ms = room ? 0 : poll_ms(publisher, wants);
@@ -243,6 +253,7 @@ static void *run(void *argument)
             }
             fg_connect_note(publisher);
         }
+        fg_keep_step(publisher, now_ns);
         fg_connect_step(publisher, now_ns);
         if (publisher->session->state == FG_SESSION_UP) {
             fg_flow_feed(publisher, now_ns);

@@ -72,6 +72,9 @@ int fg_publisher_new(const struct fg_publisher_options *options, struct fg_publi
     if (!error) {
         error = fg_inflight_init(&publisher->inflight, fg_session_capacity(options->settings));
     }
+    if (!error) {
+        error = fg_keep_init(publisher, options->spool);
+    }
     char client_id[1024];
     if (!error) {
         error = fg_mqtt_expand(options->settings->client_id, options->gateway, client_id, sizeof client_id);
@@ -94,6 +97,7 @@ void fg_publisher_free(struct fg_publisher *publisher)
     if (!publisher || publisher->abandoned) {
         return;
     }
+    fg_keep_fini(publisher);
     fg_session_free(publisher->session);
     if (publisher->inflight.entries) {
         fg_inflight_fini(&publisher->inflight);
@@ -125,12 +129,20 @@ int fg_publisher_offer(struct fg_publisher *publisher, struct fg_message *first)
     return error;
 }
 
-static size_t count_waiting(struct fg_publisher *publisher)
+static size_t count_waiting(struct fg_publisher *publisher, bool *half)
 {
     pthread_mutex_lock(&publisher->lock);
     size_t waiting = publisher->outbox.waiting;
+    *half = publisher->outbox.bytes > publisher->outbox.limit / 2;
     pthread_mutex_unlock(&publisher->lock);
     return waiting;
+}
+
+/* Whether the thread does not look by itself after what is in memory alone, or has to now. */
+static bool sleeps_on_unsaved(struct fg_publisher *publisher)
+{
+    int64_t now_ns = fg_clock_now_ns();
+    return publisher->keep.watch_ns == INT64_MAX || fg_keep_due_ns(publisher, now_ns) <= now_ns;
 }
 
 /* Publishes what waits, as far as the connection takes it now. Returns whether the thread must see to it. */
@@ -152,14 +164,19 @@ static bool publish_in_turn(struct fg_publisher *publisher)
     }
     bool lingers = publisher->linger_until_ns > 0;
     return more || session->state != publisher->noted || (lingers && !lingered) ||
+           (publisher->keep.spool && sleeps_on_unsaved(publisher)) ||
            (fg_session_events(session) & POLLOUT) || (publisher->pauses && fg_flow_is_tight(publisher));
 }
 
 void fg_publisher_flush(struct fg_publisher *publisher)
 {
-    size_t waiting = count_waiting(publisher);
+    bool half = false;
+    size_t waiting = count_waiting(publisher, &half);
     if (waiting == 0) {
         return;
+    }
+    if (publisher->keep.spool) {
+        fg_publisher_wake(publisher, half ? FG_WANT_SAVE | FG_WANT_SPACE : FG_WANT_SAVE);
     }
     if (pthread_mutex_trylock(&publisher->turn) != 0) {
         bool batch = waiting >= (size_t)publisher->settings->max_inflight;
@@ -231,6 +248,9 @@ void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_
         .published = fg_counted(&publisher->published),
         .acknowledged = fg_counted(&publisher->acknowledged),
         .reconnects = fg_counted(&publisher->reconnects),
+        .spooled = fg_counted(&publisher->spooled),
+        .disk_bytes = fg_counted(&publisher->spool_bytes),
+        .disk_written_bytes = fg_counted(&publisher->spool_written),
     };
     for (int i = 0; i < FG_LOSS_COUNT; i++) {
         stats->lost[i] = fg_counted(&publisher->lost[i]);
@@ -241,22 +261,15 @@ void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_
     pthread_mutex_unlock(&publisher->lock);
 }
 
-/* The thread is held in a look-up (or reads certificates): what it holds can be counted, not looked at. */
+/* The thread is held in a look-up (or reads certificates), and ends when it comes out: then it touches
+ * nothing any more, and it has left the turn to others. */
 static uint64_t abandon(struct fg_publisher *publisher)
 {
-    publisher->abandoned = true;
-    uint64_t held = publisher->outbox.held;
-    uint64_t count = held;
-    struct fg_message *message = fg_outbox_take(&publisher->outbox, SIZE_MAX);
-    while (message) {
-        struct fg_message *next = message->next;
-        fg_count(&message->origin->lost[FG_LOSS_SHUTDOWN], 1);
-        fg_message_free(message);
-        message = next;
-        count++;
-    }
-    fg_count(&publisher->lost[FG_LOSS_SHUTDOWN], count);
-    return count + publisher->lost_by_stop;
+    pthread_mutex_lock(&publisher->turn);
+    uint64_t lost = fg_flow_give_up(publisher, true) + publisher->lost_by_stop;
+    fg_keep_fini(publisher);
+    pthread_mutex_unlock(&publisher->turn);
+    return lost;
 }
 
 static void wait_finished(struct fg_publisher *publisher, int64_t timeout_ns)
@@ -294,8 +307,12 @@ uint64_t fg_publisher_stop(struct fg_publisher *publisher, int64_t timeout_ns)
     pthread_mutex_lock(&publisher->lock);
     wait_finished(publisher, timeout_ns);
     bool finished = publisher->finished;
-    uint64_t lost = finished ? publisher->lost_by_stop : abandon(publisher);
+    publisher->abandoned = !finished;
+    uint64_t lost = publisher->lost_by_stop;
     pthread_mutex_unlock(&publisher->lock);
+    if (!finished) {
+        lost = abandon(publisher);
+    }
     if (finished) {
         pthread_join(publisher->thread, NULL);
         return lost;

@@ -11,36 +11,20 @@
 #define TRIM_BYTES    (256 * 1024)
 #define TRIM_EVERY_NS (5 * FG_NS_PER_S)
 
-static void chain_put(struct fg_chain *chain, struct fg_message *message)
-{
-    if (!chain->first) {
-        chain->tail = &chain->first;
-    }
-    message->next = NULL;
-    *chain->tail = message;
-    chain->tail = &message->next;
-}
-
-static struct fg_message *chain_get(struct fg_chain *chain)
-{
-    struct fg_message *message = chain->first;
-    chain->first = message->next;
-    message->next = NULL;
-    return message;
-}
-
-static size_t slots(const struct fg_publisher *publisher)
+size_t fg_flow_slots(const struct fg_publisher *publisher)
 {
     size_t limit = publisher->session->max_inflight;
     if (publisher->session->state != FG_SESSION_UP || publisher->phase == FG_LEAVING) {
         return 0;
     }
-    return limit > publisher->inflight.count ? limit - publisher->inflight.count : 0;
+    /* After a crash no more than a window of messages comes twice. */
+    size_t used = publisher->inflight.count + fg_keep_undone(publisher);
+    return limit > used ? limit - used : 0;
 }
 
 static bool has_slot(const struct fg_publisher *publisher, const struct fg_message *message)
 {
-    return slots(publisher) > 0 &&
+    return fg_flow_slots(publisher) > 0 &&
            (message->qos < 2 || publisher->inflight.qos2 < publisher->session->max_qos2);
 }
 
@@ -144,34 +128,67 @@ static void tell_stats(struct fg_publisher *publisher)
 static void feed_control(struct fg_publisher *publisher, int64_t now_ns)
 {
     bool leaving = publisher->phase == FG_FAREWELL;
-    if (publisher->status_due == FG_STATUS_ONLINE && slots(publisher) > 0) {
+    if (publisher->status_due == FG_STATUS_ONLINE && fg_flow_slots(publisher) > 0) {
         tell_status(publisher);
     }
-    while (slots(publisher) > 0 && tell_availability(publisher)) {
+    while (fg_flow_slots(publisher) > 0 && tell_availability(publisher)) {
     }
-    while (slots(publisher) > 0 && tell_loss(publisher, now_ns)) {
+    while (fg_flow_slots(publisher) > 0 && tell_loss(publisher, now_ns)) {
     }
-    if (slots(publisher) > 0 && !leaving) {
+    if (fg_flow_slots(publisher) > 0 && !leaving) {
         tell_stats(publisher);
     }
     /* The gateway's own "offline" is its last word. */
-    if (publisher->status_due == FG_STATUS_OFFLINE && slots(publisher) > 0) {
+    if (publisher->status_due == FG_STATUS_OFFLINE && fg_flow_slots(publisher) > 0) {
         tell_status(publisher);
     }
 }
 
-static void release(struct fg_publisher *publisher, const struct fg_message *message)
+void fg_flow_release(struct fg_publisher *publisher, const struct fg_message *message)
 {
-    publisher->released_count++;
-    publisher->released_bytes += fg_message_bytes(message);
+    if (!message->read_back) {
+        publisher->released_count++;
+        publisher->released_bytes += fg_message_bytes(message);
+    }
 }
 
-/* A reading that the broker will not get. */
-static void lose(struct fg_publisher *publisher, struct fg_message *message, enum fg_loss reason)
+/* The time of a reading, as well as it is known now. Returns false when that is not well. */
+static bool tell_time(const struct fg_message *message, int64_t *wall_ms)
 {
-    release(publisher, message);
-    fg_publisher_count_lost(publisher, message->origin, reason, message->wall_ms, 1);
+    *wall_ms = message->wall_ms;
+    if (!message->unsynchronised) {
+        return true;
+    }
+    int64_t now_ms = fg_clock_wall_ms();
+    if (message->earlier_boot || !fg_clock_was_set(now_ms)) {
+        return false;
+    }
+    *wall_ms = now_ms - (fg_clock_now_ns() - message->taken_ns) / FG_NS_PER_MS;
+    return true;
+}
+
+void fg_flow_lose(struct fg_publisher *publisher, struct fg_message *message, enum fg_loss reason)
+{
+    fg_flow_release(publisher, message);
+    fg_keep_forget(publisher, message);
+    int64_t wall_ms = 0;
+    tell_time(message, &wall_ms);
+    fg_publisher_count_lost(publisher, message->origin, reason, wall_ms, 1);
     fg_message_free(message);
+}
+
+/* A payload whose time was not known when it was made. Returns what is to be freed. */
+static char *set_time_right(const struct fg_message *message, struct fg_publication *publication)
+{
+    char *payload = NULL;
+    size_t size = 0;
+    int64_t wall_ms = 0;
+    bool known = tell_time(message, &wall_ms);
+    if (fg_message_restamp(message, wall_ms, !known, &payload, &size) == 0) {
+        publication->payload = payload;
+        publication->payload_size = size;
+    }
+    return payload;
 }
 
 static void hand_over(struct fg_publisher *publisher, struct fg_message *message, bool first_time)
@@ -185,6 +202,8 @@ static void hand_over(struct fg_publisher *publisher, struct fg_message *message
         .qos = message->qos < session->max_qos ? message->qos : (uint8_t)session->max_qos,
         .retain = message->retain,
     };
+    char *payload =
+        message->unsynchronised && message->stamped ? set_time_right(message, &publication) : NULL;
     struct fg_flight flight = {
         .kind = FG_FLIGHT_MESSAGE,
         .qos = publication.qos,
@@ -201,21 +220,35 @@ static void hand_over(struct fg_publisher *publisher, struct fg_message *message
         fg_inflight_add(&publisher->inflight, &flight);
         break;
     case FG_NOT_HANDED_SIZE:
-        lose(publisher, message, FG_LOSS_TOO_LARGE);
+        fg_flow_lose(publisher, message, FG_LOSS_TOO_LARGE);
         break;
     case FG_NOT_HANDED_REFUSED:
-        lose(publisher, message, FG_LOSS_REFUSED);
+        fg_flow_lose(publisher, message, FG_LOSS_REFUSED);
         break;
     case FG_NOT_HANDED_MEMORY:
-        lose(publisher, message, FG_LOSS_NO_MEMORY);
+        fg_flow_lose(publisher, message, FG_LOSS_NO_MEMORY);
         break;
+    }
+    free(payload);
+}
+
+static void put_all(struct fg_chain *chain, struct fg_message *first)
+{
+    while (first) {
+        struct fg_message *next = first->next;
+        fg_chain_put(chain, first);
+        first = next;
     }
 }
 
 static void refill(struct fg_publisher *publisher, int64_t now_ns)
 {
-    size_t room = slots(publisher);
-    if (room == 0 || publisher->taken.first) {
+    size_t room = fg_flow_slots(publisher);
+    if (room == 0 || publisher->taken.first || fg_keep_bars(publisher)) {
+        return;
+    }
+    put_all(&publisher->taken, fg_keep_take(publisher, room));
+    if (publisher->taken.first) {
         return;
     }
     pthread_mutex_lock(&publisher->lock);
@@ -229,7 +262,7 @@ static void refill(struct fg_publisher *publisher, int64_t now_ns)
         }
     }
     if (waiting > 0) {
-        publisher->taken.first = fg_outbox_take(&publisher->outbox, room);
+        put_all(&publisher->taken, fg_outbox_take(&publisher->outbox, room));
         if (publisher->outbox.waiting == 0) {
             publisher->linger_until_ns = 0;
         }
@@ -241,16 +274,16 @@ static void feed_readings(struct fg_publisher *publisher, int64_t now_ns)
 {
     refill(publisher, now_ns);
     while (publisher->again.first && has_slot(publisher, publisher->again.first)) {
-        hand_over(publisher, chain_get(&publisher->again), false);
+        hand_over(publisher, fg_chain_get(&publisher->again), false);
     }
     while (!publisher->again.first && publisher->taken.first && has_slot(publisher, publisher->taken.first)) {
-        hand_over(publisher, chain_get(&publisher->taken), true);
+        hand_over(publisher, fg_chain_get(&publisher->taken), true);
     }
 }
 
 void fg_flow_feed(struct fg_publisher *publisher, int64_t now_ns)
 {
-    if (slots(publisher) == 0) {
+    if (fg_flow_slots(publisher) == 0) {
         return;
     }
     pthread_mutex_lock(&publisher->lock);
@@ -286,11 +319,12 @@ static void land(struct fg_publisher *publisher, struct fg_flight *flight, int r
         pthread_mutex_unlock(&publisher->lock);
     }
     if (flight->message && refused) {
-        lose(publisher, flight->message, FG_LOSS_REFUSED);
+        fg_flow_lose(publisher, flight->message, FG_LOSS_REFUSED);
     } else if (flight->message) {
         fg_count(&flight->message->origin->acknowledged, 1);
         fg_count(&publisher->acknowledged, 1);
-        release(publisher, flight->message);
+        fg_flow_release(publisher, flight->message);
+        fg_keep_forget(publisher, flight->message);
         fg_message_free(flight->message);
     }
     fg_origin_unref(flight->origin);
@@ -347,7 +381,7 @@ static void drop_oversized(struct fg_publisher *publisher)
             struct fg_flight flight;
             fg_inflight_remove(&publisher->inflight, entry, &flight);
             if (flight.message) {
-                lose(publisher, flight.message, FG_LOSS_TOO_LARGE);
+                fg_flow_lose(publisher, flight.message, FG_LOSS_TOO_LARGE);
                 flight.message = NULL;
             }
             land(publisher, &flight, 0);
@@ -371,7 +405,7 @@ void fg_flow_up(struct fg_publisher *publisher)
 static void take_back(struct fg_publisher *publisher, struct fg_flight *flight, struct fg_chain *unwritten)
 {
     if (flight->message) {
-        chain_put(unwritten, flight->message);
+        fg_chain_put(unwritten, flight->message);
     }
     if (flight->kind == FG_FLIGHT_LOSS) {
         struct fg_loss_told told = { flight->origin, flight->reason, flight->hole };
@@ -422,13 +456,14 @@ bool fg_flow_has_work(struct fg_publisher *publisher)
 bool fg_flow_is_tight(const struct fg_publisher *publisher)
 {
     const struct fg_session *session = publisher->session;
-    return slots(publisher) <= session->max_inflight / 2 || publisher->inflight.qos2 > session->max_qos2 / 2;
+    return fg_flow_slots(publisher) <= session->max_inflight / 2 ||
+           publisher->inflight.qos2 > session->max_qos2 / 2;
 }
 
 unsigned fg_flow_wants(const struct fg_publisher *publisher, int64_t now_ns)
 {
     unsigned wants = publisher->phase == FG_RUNNING ? FG_WANT_STOP : 0;
-    if (slots(publisher) > 0) {
+    if (fg_flow_slots(publisher) > 0) {
         const struct fg_message *first =
             publisher->again.first ? publisher->again.first : publisher->taken.first;
         wants |= FG_WANT_CONTROL;
@@ -446,39 +481,50 @@ bool fg_flow_is_due(struct fg_publisher *publisher, unsigned wants, int64_t now_
     }
     pthread_mutex_lock(&publisher->lock);
     size_t waiting = publisher->outbox.waiting;
-    bool due =
-        ((wants & FG_WANT_MESSAGES) && (waiting > 0 || publisher->taken.first || publisher->again.first)) ||
-        ((wants & FG_WANT_BATCH) && waiting >= publisher->session->max_inflight) ||
-        ((wants & FG_WANT_CONTROL) && control_due(publisher, now_ns));
+    bool half = publisher->outbox.bytes > publisher->outbox.limit / 2;
+    bool due = ((wants & FG_WANT_MESSAGES) && ((waiting > 0 && !fg_keep_bars(publisher)) ||
+                                               publisher->taken.first || publisher->again.first)) ||
+               ((wants & FG_WANT_SAVE) && waiting > 0) || ((wants & FG_WANT_SPACE) && waiting > 0 && half) ||
+               ((wants & FG_WANT_BATCH) && waiting >= publisher->session->max_inflight) ||
+               ((wants & FG_WANT_CONTROL) && control_due(publisher, now_ns));
     pthread_mutex_unlock(&publisher->lock);
     return due;
+}
+
+/* What a stop leaves in memory: on the disk it waits for the next start. Returns how many were lost. */
+static uint64_t leave(struct fg_publisher *publisher, struct fg_message *message)
+{
+    if (message->spool_id > 0) {
+        fg_flow_release(publisher, message);
+        fg_message_free(message);
+        return 0;
+    }
+    fg_flow_lose(publisher, message, FG_LOSS_SHUTDOWN);
+    return 1;
 }
 
 uint64_t fg_flow_give_up(struct fg_publisher *publisher, bool in_flight)
 {
     uint64_t count = 0;
+    fg_keep_save_all(publisher, in_flight);
     while (in_flight && publisher->inflight.oldest) {
         struct fg_flight flight;
         fg_inflight_remove(&publisher->inflight, publisher->inflight.oldest, &flight);
         if (flight.message) {
-            lose(publisher, flight.message, FG_LOSS_SHUTDOWN);
+            count += leave(publisher, flight.message);
             flight.message = NULL;
-            count++;
         }
         land(publisher, &flight, 0);
     }
     pthread_mutex_lock(&publisher->lock);
-    struct fg_message *rest = fg_outbox_take(&publisher->outbox, SIZE_MAX);
+    struct fg_chain rest = { 0 };
+    put_all(&rest, fg_outbox_take(&publisher->outbox, SIZE_MAX));
     pthread_mutex_unlock(&publisher->lock);
-    while (publisher->again.first || publisher->taken.first || rest) {
-        struct fg_message *message = publisher->again.first   ? chain_get(&publisher->again)
-                                     : publisher->taken.first ? chain_get(&publisher->taken)
-                                                              : rest;
-        if (message == rest) {
-            rest = rest->next;
+    struct fg_chain *chains[] = { &publisher->again, &publisher->taken, &publisher->keep.unsaved, &rest };
+    for (size_t i = 0; i < sizeof chains / sizeof *chains; i++) {
+        while (chains[i]->first) {
+            count += leave(publisher, fg_chain_get(chains[i]));
         }
-        lose(publisher, message, FG_LOSS_SHUTDOWN);
-        count++;
     }
     fg_flow_settle(publisher);
     return count;

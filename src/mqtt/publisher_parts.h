@@ -1,7 +1,10 @@
 /*
  * The inside of the publisher, shared between its files: publisher_api.c (calls from other threads),
  * publisher.c (the thread), publisher_connect.c (when and where to connect), publisher_flow.c (what is handed
- * to the connection and what comes back).
+ * to the connection and what comes back), publisher_spool.c (what goes to the disk and is read back).
+ *
+ * The order of readings, oldest first: in flight; again; taken; on the disk past keep.last; keep.unsaved; the
+ * outbox.
  */
 #ifndef FIELDGATE_MQTT_PUBLISHER_PARTS_H
 #define FIELDGATE_MQTT_PUBLISHER_PARTS_H
@@ -12,6 +15,7 @@
 #include "outbox.h"
 #include "publisher_connect.h"
 #include "publisher_session.h"
+#include "publisher_spool.h"
 
 #include "fieldgate/log.h"
 #include "fieldgate/publisher.h"
@@ -25,7 +29,9 @@ enum {
     FG_WANT_BATCH = 1u << 1,    /* a full batch, while it lingers */
     FG_WANT_CONTROL = 1u << 2,  /* losses, availability, statistics */
     FG_WANT_STOP = 1u << 3,
-    FG_WANT_TURN = 1u << 4, /* what a worker that had the turn leaves to the thread */
+    FG_WANT_TURN = 1u << 4,  /* what a worker that had the turn leaves to the thread */
+    FG_WANT_SAVE = 1u << 5,  /* anything in the outbox: the spool is to have it, at once or later */
+    FG_WANT_SPACE = 1u << 6, /* an outbox that is half full, which the spool could relieve */
 };
 
 /*
@@ -37,12 +43,6 @@ enum {
 enum fg_stop_phase { FG_RUNNING, FG_DELIVERING, FG_FAREWELL, FG_LEAVING };
 
 enum fg_status_due { FG_STATUS_TOLD, FG_STATUS_ONLINE, FG_STATUS_OFFLINE };
-
-/* Readings that were handed over once or taken out, and are to be handed over before all others. */
-struct fg_chain {
-    struct fg_message *first;
-    struct fg_message **tail;
-};
 
 struct fg_publisher {
     /* Fixed: */
@@ -73,6 +73,7 @@ struct fg_publisher {
     atomic_bool connected;
     atomic_uint wants;
     int wake_fd;
+    atomic_ullong spooled, spool_bytes, spool_written; /* as of the last use of the spool */
     atomic_ullong published, acknowledged, lost[FG_LOSS_COUNT], reconnects;
     struct fg_log_limit loss_limits[FG_LOSS_COUNT];
     struct fg_log_limit refusal_limit;
@@ -91,6 +92,7 @@ struct fg_publisher {
     bool pauses;                 /* the thread polls, and not for what the broker sends */
     int64_t read_ns;             /* until when */
     struct fg_inflight inflight;
+    struct fg_keep keep;
     struct fg_chain again; /* QoS 0, handed over and never written */
     struct fg_chain taken; /* taken from the outbox, not handed over */
     size_t released_count, released_bytes;
@@ -136,6 +138,15 @@ unsigned fg_flow_wants(const struct fg_publisher *publisher, int64_t now_ns);
 
 /* Counts all readings that wait as lost; in_flight: those that are handed over, too. Returns their number. */
 uint64_t fg_flow_give_up(struct fg_publisher *publisher, bool in_flight);
+
+/* How many messages the connection could be handed now. */
+size_t fg_flow_slots(const struct fg_publisher *publisher);
+
+/* The message takes up no room any more. */
+void fg_flow_release(struct fg_publisher *publisher, const struct fg_message *message);
+
+/* A reading that the broker will not get: counts it and frees it. */
+void fg_flow_lose(struct fg_publisher *publisher, struct fg_message *message, enum fg_loss reason);
 
 /* publisher.c */
 

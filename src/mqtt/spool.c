@@ -17,9 +17,6 @@
 #define LOG_MIN (INT64_C(512) << 10)
 #define LOG_MAX (INT64_C(4) << 20)
 
-/* Some time after which a wall clock has evidently been set: 2025. */
-#define EVIDENTLY_SET_MS (INT64_C(1735689600) * 1000)
-
 /* A file that cannot be read so many times in a row is damaged: a bad sector stays bad, while a bus or a
  * power supply that falters recovers. */
 #define UNREADABLE_MAX 3
@@ -253,7 +250,7 @@ void fg_spool_read_time(struct fg_spool *spool, struct fg_spool_time *now)
     } else {
         now->now_ns = fg_clock_now_ns();
         now->wall_ms = fg_clock_wall_ms();
-        now->synchronised = now->wall_ms >= EVIDENTLY_SET_MS;
+        now->synchronised = fg_clock_was_set(now->wall_ms);
     }
     if (!spool->anchored && now->synchronised) {
         spool->anchored = true;

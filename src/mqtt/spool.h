@@ -30,9 +30,8 @@
  * and is set now, and only once: at the first moment of this process at which it is set. From then on the
  * monotonic clock counts, so no step of the wall clock expires or spares anything. Without both, its age is
  * unknown and it does not expire; max_bytes bounds it. Order is that of appending, whatever clocks say.
- * taken_ns is kept to the millisecond. A message comes back with the times that it came with; whoever
- * publishes it can set right an `unsynchronised` wall_ms that is not of an `earlier_boot` as
- * fg_spool_wall_ms does, and losses have that done.
+ * taken_ns is kept to the millisecond. A message comes back with the times that it came with; losses have an
+ * `unsynchronised` wall_ms that is not of an `earlier_boot` set right.
  */
 #ifndef FIELDGATE_MQTT_SPOOL_H
 #define FIELDGATE_MQTT_SPOOL_H
@@ -113,9 +112,9 @@ const char *fg_spool_problem(const struct fg_spool *spool);
 /*
  * Commits a chain of messages, all or none, and sets their spool_id. Fewer and longer chains wear the disk
  * less: a commit writes a page (4 KiB) and what its messages take. They stay the caller's. Returns 0;
- * -ENOBUFS: full, and when_full is block, or all that could be dropped is held; -EDQUOT: full, the chain
- * was dropped and told as lost (when_full is drop-newest); -EMSGSIZE: more than fg_spool_batch_bytes;
- * -ENOSPC, -ENOMEM; or the error that has closed the spool.
+ * -ENOBUFS: full, and when_full is block, or all that could be dropped is held; -EDQUOT: full, and
+ * when_full is drop-newest: the caller is to drop the chain, and to tell; -EMSGSIZE: more than
+ * fg_spool_batch_bytes; -ENOSPC, -ENOMEM; or the error that has closed the spool.
  */
 int fg_spool_append(struct fg_spool *spool, struct fg_message *first);
 

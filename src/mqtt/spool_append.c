@@ -115,28 +115,12 @@ static void give_ids(struct fg_spool *spool, struct fg_message *first)
     spool->messages += count;
 }
 
-static void lose_all(struct fg_spool *spool, const struct fg_message *first)
-{
-    struct fg_spool_tally tally = { 0 };
-    for (const struct fg_message *message = first; message; message = message->next) {
-        int64_t wall_ms = fg_spool_wall_ms(spool, message);
-        struct fg_spool_loss loss = { message->origin,      FG_LOSS_SPOOL_FULL, wall_ms, wall_ms, 1,
-                                      message->payload_size };
-        if (!fg_spool_tally_add(&tally, &loss)) {
-            fg_spool_tally_end(spool, &tally, true);
-            (void)fg_spool_tally_add(&tally, &loss);
-        }
-    }
-    fg_spool_tally_end(spool, &tally, true);
-}
-
-static int make_room(struct fg_spool *spool, const struct fg_message *first, int64_t excess)
+static int make_room(struct fg_spool *spool, int64_t excess)
 {
     switch (spool->options.settings->when_full) {
     case FG_SPOOL_DROP_OLDEST:
         return fg_spool_drop_oldest(spool, excess + spool->page_limit / DROP_PART);
     case FG_SPOOL_DROP_NEWEST:
-        lose_all(spool, first);
         return -EDQUOT;
     default:
         return -ENOBUFS;
@@ -154,7 +138,7 @@ static int append(struct fg_spool *spool, struct fg_message *first)
             error = try_append(spool, first, &room, &excess);
         }
         if (!error && room == DATABASE_FULL) {
-            error = make_room(spool, first, excess);
+            error = make_room(spool, excess);
         } else if (!error && room == LOG_FULL) {
             /* The second time it was begun anew for this alone. */
             error = restarted ? -EMSGSIZE : fg_spool_checkpoint(spool);

@@ -16,9 +16,9 @@
 
 /*
  * message.wall is what wall_ms differs from taken + epoch.offset: nothing or little, and so a byte or none.
- * message.taken is in milliseconds. source.flags: bits 0..1 qos, 2 retain. spare holds what source does, on
- * pages of its own: without its row of source a message is worth nothing, and all rows of source may be on
- * one page.
+ * message.taken is in milliseconds. source.flags: bits 0..1 qos, 2 retain, 3 stamped. spare holds what source
+ * does, on pages of its own: without its row of source a message is worth nothing, and all rows of source may
+ * be on one page.
  */
 static const char schema[] =
     "CREATE TABLE epoch(id INTEGER PRIMARY KEY, boot TEXT NOT NULL, unsynchronised INTEGER NOT NULL,"

@@ -53,7 +53,7 @@ struct fg_spool_source {
     int64_t offset_ms; /* wall clock less monotonic clock, when its epoch began */
     struct fg_origin *origin;
     uint8_t qos;
-    bool retain, unsynchronised, earlier_boot;
+    bool retain, stamped, unsynchronised, earlier_boot;
     uint16_t topic_length;
     char topic[];
 };

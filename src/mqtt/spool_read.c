@@ -37,6 +37,7 @@ static int load(struct fg_spool *spool, sqlite3_stmt *row, struct fg_message **l
         (int64_t)((uint64_t)taken_ms + (uint64_t)source->offset_ms + (uint64_t)sqlite3_column_int64(row, 3));
     message->qos = source->qos;
     message->retain = source->retain;
+    message->stamped = source->stamped;
     message->unsynchronised = source->unsynchronised;
     message->earlier_boot = source->earlier_boot;
     *loaded = message;

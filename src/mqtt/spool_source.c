@@ -28,7 +28,7 @@ static size_t make_key(char key[KEY_MAX], const struct fg_message *message)
     if (length > KEY_MAX) {
         return 0;
     }
-    key[0] = (char)(message->qos | message->retain << 2);
+    key[0] = (char)(message->qos | message->retain << 2 | message->stamped << 3);
     memcpy(key + 1, message->origin->port, port);
     memcpy(key + 1 + port, message->origin->device, device);
     memcpy(key + 1 + port + device, fg_message_topic(message), message->topic_length);
@@ -76,7 +76,7 @@ static int insert_source(struct fg_spool *spool, const struct fg_message *messag
         rc = sqlite3_bind_int64(statement, 2, spool->epoch);
     }
     if (rc == SQLITE_OK) {
-        rc = sqlite3_bind_int(statement, 3, message->qos | message->retain << 2);
+        rc = sqlite3_bind_int(statement, 3, message->qos | message->retain << 2 | message->stamped << 3);
     }
     if (rc == SQLITE_OK) {
         rc = sqlite3_bind_text(statement, 4, message->origin->port, -1, SQLITE_STATIC);
@@ -259,6 +259,7 @@ static int load(struct fg_spool *spool, sqlite3_stmt *row, int64_t id, struct fg
         .origin = spool->options.events->origin(spool->options.context, port, device),
         .qos = (uint8_t)(flags & 3),
         .retain = (flags & 4) != 0,
+        .stamped = (flags & 8) != 0,
         .unsynchronised = sqlite3_column_int(row, 3) != 0,
         .earlier_boot = strcmp(boot, spool->boot) != 0,
         .topic_length = (uint16_t)length,

@@ -8,6 +8,7 @@
 #include "fieldgate/clock.h"
 #include "fieldgate/publisher.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,6 +32,7 @@ struct bench {
     struct fg_origin *origin;
     struct fg_publisher *publisher;
     int64_t queue_bytes;
+    const struct fg_spool_settings *spool;
     atomic_int rooms;
     struct test_proxy proxy; /* runs only where a test starts it */
     int cuts;                /* of the proxy, that a test waits for */
@@ -80,6 +82,7 @@ static int bench_new(struct bench *bench)
     const struct fg_publisher_options options = { .settings = &bench->settings,
                                                   .gateway = "gw",
                                                   .queue_bytes = bench->queue_bytes,
+                                                  .spool = bench->spool,
                                                   .room = count_room,
                                                   .context = bench };
     return fg_publisher_new(&options, &bench->publisher);

@@ -95,7 +95,7 @@ int spool_rig_open(struct spool_rig *rig)
 
 void spool_rig_crash(struct spool_rig *rig)
 {
-    char copies[2][TEMPDIR_PATH + 32];
+    char copies[2][sizeof rig->path + 8];
     static const char *const suffixes[] = { "", "-wal" };
     char *bytes[2];
     size_t sizes[2];

@@ -106,6 +106,28 @@ static void a_message_carries_what_the_outlet_says(void **state)
     fg_message_free(message);
 }
 
+static void a_time_is_set_right_afterwards(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct fg_field field = { "a", 1, fg_value_integer(1) };
+    struct fg_reading reading = { .wall_ms = 12345, .unsynchronised = true, .fields = &field, .count = 1 };
+    struct fg_message *message = NULL;
+    assert_int_equal(fg_outlet_render(&fixture->outlet, &reading, &message), 0);
+    assert_true(message->unsynchronised && message->stamped);
+    char *payload = NULL;
+    size_t size = 0;
+    assert_int_equal(fg_message_restamp(message, 1735689600001, false, &payload, &size), 0);
+    assert_int_equal(size, strlen("{\"ts\":1735689600001,\"a\":1}"));
+    assert_memory_equal(payload, "{\"ts\":1735689600001,\"a\":1}", size);
+    free(payload);
+    static const char marked[] = "{\"ts\":12345,\"ts_quality\":\"unsynchronised\",\"a\":1}";
+    assert_int_equal(fg_message_restamp(message, 12345, true, &payload, &size), 0);
+    assert_int_equal(size, strlen(marked));
+    assert_memory_equal(payload, marked, size);
+    free(payload);
+    fg_message_free(message);
+}
+
 static void a_large_reading_is_not_cut(void **state)
 {
     struct fixture *fixture = *state;
@@ -179,6 +201,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_hostile_name_is_escaped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_field_called_ts_does_not_hide_the_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_message_carries_what_the_outlet_says, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_time_is_set_right_afterwards, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_large_reading_is_not_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(raw_is_the_frame, set_up, tear_down),
         cmocka_unit_test_setup_teardown(points_are_one_message_each, set_up, tear_down),
