@@ -88,6 +88,14 @@ int fg_publisher_offer(struct fg_publisher *publisher, struct fg_message *first)
 void fg_publisher_flush(struct fg_publisher *publisher);
 
 /* Whether an offer was refused and room has not come back since: readers of streams wait. Any thread. */
+/*
+ * For spool.durability "always": a mark behind all that was offered so far, and whether all before a mark is
+ * on the disk, or must be content with memory because there is no such spool or it does not work. Where the
+ * answer is no, room is called some time after it has become yes. Any thread.
+ */
+uint64_t fg_publisher_mark(struct fg_publisher *publisher);
+bool fg_publisher_is_saved(struct fg_publisher *publisher, uint64_t mark);
+
 bool fg_publisher_full(const struct fg_publisher *publisher);
 
 /* Counts readings of origin as lost and tells it on {base}/loss when the broker is there, merged into one

@@ -43,6 +43,7 @@ int fg_outbox_append(struct fg_outbox *outbox, struct fg_message *first)
     *outbox->tail = first;
     outbox->tail = &last->next;
     outbox->waiting += count;
+    outbox->offered += count;
     outbox->bytes += bytes;
     return 0;
 }

@@ -17,9 +17,10 @@
 struct fg_outbox {
     struct fg_message *head;
     struct fg_message **tail;
-    size_t waiting; /* messages in the list */
-    size_t held;    /* messages taken and not yet released */
-    size_t bytes;   /* of both */
+    uint64_t offered; /* messages ever appended */
+    size_t waiting;   /* messages in the list */
+    size_t held;      /* messages taken and not yet released */
+    size_t bytes;     /* of both */
     size_t limit;
     size_t refused_bytes; /* the largest offer refused since there was room last */
     atomic_bool full;

@@ -194,6 +194,25 @@ void fg_publisher_flush(struct fg_publisher *publisher)
     }
 }
 
+uint64_t fg_publisher_mark(struct fg_publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->lock);
+    uint64_t mark = publisher->outbox.offered;
+    pthread_mutex_unlock(&publisher->lock);
+    return mark;
+}
+
+bool fg_publisher_is_saved(struct fg_publisher *publisher, uint64_t mark)
+{
+    const struct fg_keep *keep = &publisher->keep;
+    if (!keep->spool || keep->settings->durability != FG_SPOOL_ALWAYS ||
+        atomic_load(&publisher->saved) >= mark) {
+        return true;
+    }
+    atomic_store(&publisher->save_awaited, true);
+    return atomic_load(&publisher->saved) >= mark; /* it may have become so in between */
+}
+
 bool fg_publisher_full(const struct fg_publisher *publisher)
 {
     return fg_outbox_full(&publisher->outbox);

@@ -73,6 +73,8 @@ struct fg_publisher {
     atomic_bool connected;
     atomic_uint wants;
     int wake_fd;
+    atomic_ullong saved;      /* messages offered up to here need not be waited for */
+    atomic_bool save_awaited; /* somebody was told that some do */
     atomic_ullong spooled, spool_bytes, spool_written; /* as of the last use of the spool */
     atomic_ullong published, acknowledged, lost[FG_LOSS_COUNT], reconnects;
     struct fg_log_limit loss_limits[FG_LOSS_COUNT];

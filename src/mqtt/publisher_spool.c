@@ -306,10 +306,29 @@ static int step(struct fg_publisher *publisher, int64_t now_ns)
     return error;
 }
 
+/* Tells who waits for the disk how far it is. */
+static void tell_saved(struct fg_publisher *publisher)
+{
+    struct fg_keep *keep = &publisher->keep;
+    size_t unsaved = 0;
+    for (const struct fg_message *message = keep->unsaved.first; message; message = message->next) {
+        unsaved++;
+    }
+    pthread_mutex_lock(&publisher->lock);
+    uint64_t saved = publisher->outbox.offered - publisher->outbox.waiting - unsaved;
+    pthread_mutex_unlock(&publisher->lock);
+    if (!fg_keep_is_open(keep) || keep->disk_full) {
+        saved = UINT64_MAX; /* and it is not worth waiting */
+    }
+    atomic_store(&publisher->saved, saved);
+    publisher->room_due |= atomic_exchange(&publisher->save_awaited, false);
+}
+
 void fg_keep_step(struct fg_publisher *publisher, int64_t now_ns)
 {
     if (fg_keep_due_ns(publisher, now_ns) <= now_ns) {
         fg_keep_settle(publisher, step(publisher, now_ns));
+        tell_saved(publisher);
     }
 }
 
@@ -354,6 +373,7 @@ int fg_keep_init(struct fg_publisher *publisher, const struct fg_spool_settings 
         return error;
     }
     fg_keep_settle(publisher, error);
+    tell_saved(publisher);
     if (keep->backlog) {
         fg_log(FG_LOG_INFO, "the spool holds %llu messages for the broker",
                (unsigned long long)fg_counted(&publisher->spooled));

@@ -88,7 +88,7 @@ static int bench_new(struct bench *bench)
     return fg_publisher_new(&options, &bench->publisher);
 }
 
-static void bench_start(struct bench *bench)
+static inline void bench_start(struct bench *bench)
 {
     assert_int_equal(bench_new(bench), 0);
     assert_int_equal(fg_publisher_start(bench->publisher), 0);
