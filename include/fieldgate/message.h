@@ -18,7 +18,8 @@ struct fg_message {
     struct fg_origin *origin; /* a reference */
     int64_t taken_ns;
     int64_t wall_ms;
-    int64_t spool_id; /* what the spool holds it as; 0: it is not in the spool */
+    int64_t offered_ns; /* when the publisher took it */
+    int64_t spool_id;   /* what the spool holds it as; 0: it is not in the spool */
     uint32_t payload_size;
     uint16_t topic_length; /* without the NUL that follows the topic */
     uint8_t qos;

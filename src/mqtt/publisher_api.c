@@ -123,6 +123,10 @@ void fg_publisher_free(struct fg_publisher *publisher)
 
 int fg_publisher_offer(struct fg_publisher *publisher, struct fg_message *first)
 {
+    int64_t now_ns = publisher->keep.spool ? fg_clock_now_ns() : 0;
+    for (struct fg_message *message = first; message; message = message->next) {
+        message->offered_ns = now_ns;
+    }
     pthread_mutex_lock(&publisher->lock);
     int error = atomic_load(&publisher->stopping) ? -ESHUTDOWN : fg_outbox_append(&publisher->outbox, first);
     pthread_mutex_unlock(&publisher->lock);

@@ -141,12 +141,12 @@ static int64_t lag_ns(const struct fg_publisher *publisher)
     return LAG_NS + (publisher->linger_ns > 0 ? publisher->linger_ns : 0);
 }
 
-/* When the oldest message that is in memory alone was taken; INT64_MAX: there is none. */
+/* When the oldest message that is in memory alone was offered; INT64_MAX: there is none. */
 static int64_t oldest_unsaved_ns(struct fg_publisher *publisher)
 {
     for (const struct fg_flight *flight = publisher->inflight.oldest; flight; flight = flight->newer) {
         if (flight->message && flight->message->spool_id == 0) {
-            return flight->message->taken_ns;
+            return flight->message->offered_ns;
         }
     }
     const struct fg_message *chains[] = { publisher->again.first, publisher->taken.first,
@@ -154,14 +154,14 @@ static int64_t oldest_unsaved_ns(struct fg_publisher *publisher)
     for (size_t i = 0; i < sizeof chains / sizeof *chains; i++) {
         for (const struct fg_message *message = chains[i]; message; message = message->next) {
             if (message->spool_id == 0) {
-                return message->taken_ns;
+                return message->offered_ns;
             }
         }
     }
     pthread_mutex_lock(&publisher->lock);
-    int64_t taken_ns = publisher->outbox.waiting > 0 ? publisher->outbox.head->taken_ns : INT64_MAX;
+    int64_t offered_ns = publisher->outbox.waiting > 0 ? publisher->outbox.head->offered_ns : INT64_MAX;
     pthread_mutex_unlock(&publisher->lock);
-    return taken_ns;
+    return offered_ns;
 }
 
 static bool waits_in_memory(struct fg_publisher *publisher, bool half)

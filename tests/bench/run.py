@@ -58,6 +58,10 @@ def broker_figures(place, models, baselines, divisor):
     plain = [*baselines, *[subjects.Daemon(place, model) for model in models]]
     yield Figure("mosquitto-qos1", "50 connections as fast as possible, QoS 1, to mosquitto", plain,
                  lambda subject: figures.through_mosquitto(place, subject, 1, 100000 // divisor))
+    spools = [subjects.Daemon(place, "reactor", durability=name) for name in (None, "outage", "always")]
+    yield Figure("spool-qos1", "the same with a spool", spools,
+                 lambda subject: figures.through_mosquitto(place, subject, 1, 300000 // divisor),
+                 ("spool-qos1", "reactor"))
     for qos in (0, 1):
         yield Figure(f"latency-qos{qos}", f"wire to subscriber through mosquitto at 1 000 a second, QoS {qos}", plain,
                      lambda subject, qos=qos: figures.latency(place, subject, qos, 5000 // divisor, 1000),

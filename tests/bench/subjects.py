@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 
 from process import Failed, Process, descriptors, free_port, listens, until
 
@@ -15,6 +16,7 @@ MODELS = ("reactor", "simulated-proactor", "proactor")
 DAEMON_CONFIG = """
 gateway: {{ id = "bench"; control_socket = ""; log_level = "warning"; event_model = "{model}"; }};
 mqtt: {{ address = "127.0.0.1:{broker}"; qos = {qos}; linger = "{linger}"; }};
+{spool}
 ports = ( {{ name = "bench";
     transport: {{ type = "tcp-server"; bind = "127.0.0.1"; tcp_port = {port}; max_connections = 20000; }};
     framing: {{ type = "line"; max_bytes = 256; }};
@@ -97,14 +99,23 @@ class Subject:
 
 
 class Daemon(Subject):
-    def __init__(self, place, model, linger="0ms"):
-        super().__init__(place, model if linger == "0ms" else f"{model}, linger {linger}")
+    def __init__(self, place, model, linger="0ms", durability=None):
+        name = model if linger == "0ms" else f"{model}, linger {linger}"
+        super().__init__(place, name if not durability else f"{name}, spool {durability}")
         self.model = model
         self.linger = linger
+        self.durability = durability
+
+    def spool(self):
+        """In a folder of its own, and new each time."""
+        if not self.durability:
+            return ""
+        folder = tempfile.mkdtemp(dir=self.place.folder)
+        return f'spool: {{ path = "{folder}/spool.db"; durability = "{self.durability}"; max_bytes = "1GiB"; }};'
 
     def command(self, broker, qos):
         path = self.place.file("fieldgate.cfg", DAEMON_CONFIG.format(
-            model=self.model, broker=broker, qos=qos, linger=self.linger, port=self.port))
+            model=self.model, broker=broker, qos=qos, linger=self.linger, port=self.port, spool=self.spool()))
         return [*WRAPPER, self.place.daemon, "-c", path]
 
 
