@@ -97,6 +97,14 @@ size_t fg_modbus_answer_bytes(const struct fg_modbus_request *request, enum fg_m
 /* Makes 15 of 5, and 16 of 6, for devices that know only these. Returns false when it is neither. */
 bool fg_modbus_request_widen(struct fg_modbus_request *request);
 
+/* Makes one write of both, 15 of 5 and 15, 16 of 6 and 16, when second writes to the same unit and begins
+ * where first ends. Returns false, and changes nothing, when that cannot be. */
+bool fg_modbus_request_join(struct fg_modbus_request *first, const struct fg_modbus_request *second);
+
+/* Makes 23 of 6 or 16: the device writes, then answers with what it has in that range. Returns false, and
+ * changes nothing, when that cannot be. Many devices do not know it. */
+bool fg_modbus_request_read_too(struct fg_modbus_request *request, struct fg_modbus_range read);
+
 /* ---- answers ---- */
 
 struct fg_modbus_answer {
@@ -205,8 +213,8 @@ enum fg_modbus_event fg_modbus_matcher_silence(struct fg_modbus_matcher *matcher
 /* The request timed out; it is not borrowed any more. One that is not outstanding is ignored. */
 void fg_modbus_matcher_give_up(struct fg_modbus_matcher *matcher, const struct fg_modbus_request *request);
 
-/* No answer comes any more to what was sent before that time and given up: some timeouts ago. */
-void fg_modbus_matcher_settle(struct fg_modbus_matcher *matcher, int64_t before_ns);
+/* No answer of the unit comes any more to what was sent before that time and given up: some timeouts ago. */
+void fg_modbus_matcher_settle(struct fg_modbus_matcher *matcher, uint8_t unit, int64_t before_ns);
 
 /* Whether an answer to the request, were it sent now, could be told from those that may come late. */
 bool fg_modbus_matcher_safe(const struct fg_modbus_matcher *matcher, const struct fg_modbus_request *request);

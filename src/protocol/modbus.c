@@ -209,6 +209,54 @@ bool fg_modbus_request_widen(struct fg_modbus_request *request)
     }
 }
 
+static bool writes_coils(const struct fg_modbus_request *request)
+{
+    return request->function == FG_MODBUS_WRITE_COIL || request->function == FG_MODBUS_WRITE_COILS;
+}
+
+static bool writes_registers(const struct fg_modbus_request *request)
+{
+    return request->function == FG_MODBUS_WRITE_REGISTER || request->function == FG_MODBUS_WRITE_REGISTERS;
+}
+
+bool fg_modbus_request_join(struct fg_modbus_request *first, const struct fg_modbus_request *second)
+{
+    bool coils = writes_coils(first) && writes_coils(second);
+    unsigned most = coils ? FG_MODBUS_WRITE_BITS_MAX : FG_MODBUS_WRITE_REGISTERS_MAX;
+    unsigned count = first->write.count;
+    if (!coils && !(writes_registers(first) && writes_registers(second))) {
+        return false;
+    }
+    if (first->unit != second->unit || first->write.address + count != second->write.address ||
+        count + second->write.count > most) {
+        return false;
+    }
+    for (unsigned i = 0; coils && i < second->write.count; i++) {
+        unsigned bit = second->coils[i / 8] >> i % 8 & 1u;
+        unsigned at = count + i;
+        unsigned rest = first->coils[at / 8] & ~(1u << at % 8);
+        first->coils[at / 8] = (uint8_t)(rest | bit << at % 8);
+    }
+    if (!coils) {
+        memcpy(first->registers + count, second->registers,
+               second->write.count * sizeof second->registers[0]);
+    }
+    first->write.count = (uint16_t)(count + second->write.count);
+    first->function = coils ? FG_MODBUS_WRITE_COILS : FG_MODBUS_WRITE_REGISTERS;
+    return true;
+}
+
+bool fg_modbus_request_read_too(struct fg_modbus_request *request, struct fg_modbus_range read)
+{
+    if (!writes_registers(request) || request->write.count > FG_MODBUS_BOTH_REGISTERS_MAX ||
+        !range_valid(read, FG_MODBUS_READ_REGISTERS_MAX)) {
+        return false;
+    }
+    request->function = FG_MODBUS_READ_WRITE;
+    request->read = read;
+    return true;
+}
+
 uint16_t fg_modbus_answer_register(const struct fg_modbus_answer *answer, uint16_t address)
 {
     size_t at = (size_t)(address - answer->request->read.address) * 2;

@@ -144,10 +144,13 @@ void fg_modbus_matcher_give_up(struct fg_modbus_matcher *matcher, const struct f
     }
 }
 
-void fg_modbus_matcher_settle(struct fg_modbus_matcher *matcher, int64_t before_ns)
+void fg_modbus_matcher_settle(struct fg_modbus_matcher *matcher, uint8_t unit, int64_t before_ns)
 {
     for (size_t i = matcher->sent_count; i > 0; i--) {
         struct fg_modbus_sent *sent = &matcher->sent[i - 1];
+        if (sent->unit != unit) {
+            continue;
+        }
         if (!sent->request && sent->sent_ns < before_ns) {
             forget(matcher, i - 1);
         } else if (sent->times > 1 && sent->before_ns < before_ns) {

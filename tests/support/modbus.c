@@ -1,5 +1,7 @@
 #include "support/modbus.h"
 
+#include "fieldgate/text.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -195,4 +197,46 @@ int fg_test_modbus_feed(struct fg_modbus_matcher *matcher, const void *bytes, si
             break;
         }
     }
+}
+
+struct fg_modbus_point_settings fg_test_modbus_point(enum fg_modbus_type type, int64_t address)
+{
+    return (struct fg_modbus_point_settings){
+        .table = FG_MODBUS_HOLDING,
+        .address = address,
+        .type = (int)type,
+        .bit = -1,
+        .width = 1,
+        .scale = 1,
+        .decimals = -1,
+        .minimum = FG_MODBUS_MIN_NONE,
+        .maximum = FG_MODBUS_MAX_NONE,
+    };
+}
+
+const char *fg_test_value_text(const struct fg_value *value, char *text, size_t room)
+{
+    char number[FG_NUMBER_TEXT];
+    switch (value->kind) {
+    case FG_VALUE_NULL:
+        snprintf(text, room, "null");
+        break;
+    case FG_VALUE_BOOLEAN:
+        snprintf(text, room, "%s", value->boolean ? "true" : "false");
+        break;
+    case FG_VALUE_INTEGER:
+        snprintf(text, room, "%lld", (long long)value->integer);
+        break;
+    case FG_VALUE_NATURAL:
+        snprintf(text, room, "%lluu", (unsigned long long)value->natural);
+        break;
+    case FG_VALUE_REAL:
+        fg_real_print(value->real, number);
+        snprintf(text, room, "%s", number);
+        break;
+    case FG_VALUE_TEXT:
+        snprintf(text, room, "'%.*s'", (int)value->text.length, value->text.bytes);
+        break;
+    }
+    return text;
 }

@@ -6,6 +6,7 @@
 #define FIELDGATE_TESTS_MODBUS_H
 
 #include "fieldgate/modbus.h"
+#include "fieldgate/modbus_point.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -32,5 +33,11 @@ size_t fg_test_modbus_frame(enum fg_modbus_mode mode, uint16_t transaction, uint
  * "exception N ", or the reason in brackets. Returns the number of answers. */
 int fg_test_modbus_feed(struct fg_modbus_matcher *matcher, const void *bytes, size_t size, bool silent,
                         char *out, size_t room);
+
+/* The settings of a point of holding registers, as they are where the file says nothing. */
+struct fg_modbus_point_settings fg_test_modbus_point(enum fg_modbus_type type, int64_t address);
+
+/* The value as text: "null", "true", "-7", "0.1", "'text'", and "12u" for what is past 63 bits. */
+const char *fg_test_value_text(const struct fg_value *value, char *text, size_t room);
 
 #endif

@@ -334,7 +334,7 @@ static void what_was_settled_does_not_come_late(void **state)
     (void)state;
     ask(&a);
     fg_modbus_matcher_give_up(&matcher, &a);
-    fg_modbus_matcher_settle(&matcher, 1);
+    fg_modbus_matcher_settle(&matcher, 1, 1);
     assert_true(fg_modbus_matcher_safe(&matcher, &b));
     ask(&b);
     ANSWER(1, DATA);
@@ -348,7 +348,7 @@ static void settling_spares_what_was_sent_since(void **state)
     fg_modbus_matcher_give_up(&matcher, &a);
     assert_int_equal(fg_modbus_matcher_send(&matcher, &a, 20, adu, &adu_size), 0);
     fg_modbus_matcher_give_up(&matcher, &a);
-    fg_modbus_matcher_settle(&matcher, 15);
+    fg_modbus_matcher_settle(&matcher, 1, 15);
     ask(&b);
     ANSWER(1, DATA);
     ANSWER(1, DATA);
@@ -377,7 +377,7 @@ static void too_much_given_up_is_not_forgotten_but_refused(void **state)
         fg_modbus_matcher_give_up(&matcher, &request);
     }
     assert_int_equal(fg_modbus_matcher_send(&matcher, &b, 0, adu, &adu_size), -EAGAIN);
-    fg_modbus_matcher_settle(&matcher, 1);
+    fg_modbus_matcher_settle(&matcher, 1, 1);
     ask(&b);
 }
 
