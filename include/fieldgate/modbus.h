@@ -219,6 +219,17 @@ void fg_modbus_matcher_settle(struct fg_modbus_matcher *matcher, uint8_t unit, i
 /* Whether an answer to the request, were it sent now, could be told from those that may come late. */
 bool fg_modbus_matcher_safe(const struct fg_modbus_matcher *matcher, const struct fg_modbus_request *request);
 
+/* When what could be mistaken for an answer to the request was sent last, INT64_MIN when it is safe: it
+ * becomes so when that is settled. */
+int64_t fg_modbus_matcher_doubt_ns(const struct fg_modbus_matcher *matcher,
+                                   const struct fg_modbus_request *request);
+
+/* Whether bytes are held that may be the begin of a frame. */
+static inline bool fg_modbus_matcher_holds(const struct fg_modbus_matcher *matcher)
+{
+    return matcher->size > matcher->used;
+}
+
 /* ---- time on a serial line ---- */
 
 struct fg_modbus_line {

@@ -102,7 +102,7 @@ int fg_modbus_matcher_send(struct fg_modbus_matcher *matcher, const struct fg_mo
                            int64_t now_ns, uint8_t adu[FG_MODBUS_ADU_MAX], size_t *size)
 {
     size_t most = matcher->mode == FG_MODBUS_RTU ? 1 : FG_MODBUS_PIPELINE_MAX;
-    bool held = matcher->mode == FG_MODBUS_RTU && matcher->size > matcher->used;
+    bool held = matcher->mode == FG_MODBUS_RTU && fg_modbus_matcher_holds(matcher);
     if (!fg_modbus_request_valid(request, matcher->mode)) {
         return -EINVAL;
     }
@@ -159,21 +159,29 @@ void fg_modbus_matcher_settle(struct fg_modbus_matcher *matcher, uint8_t unit, i
     }
 }
 
-bool fg_modbus_matcher_safe(const struct fg_modbus_matcher *matcher, const struct fg_modbus_request *request)
+int64_t fg_modbus_matcher_doubt_ns(const struct fg_modbus_matcher *matcher,
+                                   const struct fg_modbus_request *request)
 {
-    if (matcher->mode == FG_MODBUS_TCP) {
-        return true;
+    int64_t doubt_ns = INT64_MIN;
+    if (matcher->mode == FG_MODBUS_TCP || matcher->sent_count == 0) {
+        return doubt_ns;
     }
     uint8_t adu[FG_MODBUS_ADU_MAX];
     size_t size = fg_modbus_request_encode(request, FG_MODBUS_RTU, 0, adu);
     uint64_t content = fg_modbus_hash(FG_MODBUS_HASH_START, adu, size);
     for (size_t i = 0; i < matcher->sent_count; i++) {
         const struct fg_modbus_sent *sent = &matcher->sent[i];
-        if (sent->unit == request->unit && sent->function == request->function && sent->content != content) {
-            return false;
+        if (sent->unit == request->unit && sent->function == request->function && sent->content != content &&
+            sent->sent_ns > doubt_ns) {
+            doubt_ns = sent->sent_ns;
         }
     }
-    return true;
+    return doubt_ns;
+}
+
+bool fg_modbus_matcher_safe(const struct fg_modbus_matcher *matcher, const struct fg_modbus_request *request)
+{
+    return fg_modbus_matcher_doubt_ns(matcher, request) == INT64_MIN;
 }
 
 /* ---- what came ---- */
