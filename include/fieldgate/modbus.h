@@ -131,6 +131,11 @@ bool fg_modbus_answer_bit(const struct fg_modbus_answer *answer, uint16_t addres
  * in time by fg_modbus_matcher_settle, and spares the line what would be dropped by asking
  * fg_modbus_matcher_safe.
  *
+ * Nor does an answer that comes twice say so. When the answer to a read is the same as one that was just
+ * given to another, it is dropped as DUPLICATE, and the request is doubted: send it again soon, without
+ * waiting for its timeout; then what comes is taken. A line on which this proved needless
+ * FG_MODBUS_REPEATS_ENOUGH times, and no duplicate was seen, is trusted.
+ *
  * A frame begins where the line was silent. Whole frames are taken at once; what is no frame is kept until
  * the caller says that the line is silent, and then searched for one.
  *
@@ -140,6 +145,9 @@ bool fg_modbus_answer_bit(const struct fg_modbus_answer *answer, uint16_t addres
  */
 #define FG_MODBUS_PIPELINE_MAX 16
 #define FG_MODBUS_SENT_MAX     32
+#define FG_MODBUS_SEEN_MAX     16 /* answers that are remembered */
+
+#define FG_MODBUS_REPEATS_ENOUGH 8
 
 /* A request without its data. */
 struct fg_modbus_sent {
@@ -151,7 +159,8 @@ struct fg_modbus_sent {
     uint16_t times; /* so often sent in a row, and not answered */
     uint8_t unit;
     uint8_t function;
-    bool doubted; /* an answer was dropped that looked like the one before */
+    uint64_t doubt; /* 0, or the hash of an answer that was dropped because it looked like another's */
+    bool again;     /* sent again since then */
     struct fg_modbus_range read, write;
     uint16_t values[2]; /* with which 5, 6 and 22 are confirmed */
 };
@@ -170,10 +179,14 @@ struct fg_modbus_matcher {
     uint8_t adu[FG_MODBUS_ADU_MAX];                 /* RTU: the request as sent last, for its echo */
     size_t adu_size;
     bool echo_may_come;
-    bool clean;                        /* nothing came since the request was sent */
-    bool duplicates;                   /* this line has shown some */
-    uint64_t last_content, last_frame; /* hashes of the last answer's request and frame */
-    size_t used;                       /* of bytes: what the last call returned */
+    bool clean;      /* nothing came since the request was sent */
+    bool duplicates; /* this line has shown some */
+    uint8_t repeats; /* answers that only looked like duplicates */
+    struct {
+        uint64_t content, frame; /* hashes of a request and of its answer's frame */
+    } seen[FG_MODBUS_SEEN_MAX];
+    size_t seen_next;
+    size_t used; /* of bytes: what the last call returned */
     size_t size;
     uint8_t bytes[2 * FG_MODBUS_ADU_MAX];
 };
@@ -223,6 +236,10 @@ bool fg_modbus_matcher_safe(const struct fg_modbus_matcher *matcher, const struc
  * becomes so when that is settled. */
 int64_t fg_modbus_matcher_doubt_ns(const struct fg_modbus_matcher *matcher,
                                    const struct fg_modbus_request *request);
+
+/* Whether the outstanding request is to be sent again soon, because its answer may have been another's
+ * duplicate. */
+bool fg_modbus_matcher_doubts(struct fg_modbus_matcher *matcher);
 
 /* Whether bytes are held that may be the begin of a frame. */
 static inline bool fg_modbus_matcher_holds(const struct fg_modbus_matcher *matcher)

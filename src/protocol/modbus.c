@@ -232,7 +232,7 @@ bool fg_modbus_request_join(struct fg_modbus_request *first, const struct fg_mod
         return false;
     }
     for (unsigned i = 0; coils && i < second->write.count; i++) {
-        unsigned bit = second->coils[i / 8] >> i % 8 & 1u;
+        unsigned bit = (unsigned)second->coils[i / 8] >> i % 8 & 1u;
         unsigned at = count + i;
         unsigned rest = first->coils[at / 8] & ~(1u << at % 8);
         first->coils[at / 8] = (uint8_t)(rest | bit << at % 8);

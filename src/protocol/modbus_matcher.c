@@ -1,19 +1,10 @@
-#include "modbus_frame.h"
+#include "modbus_matcher.h"
 
 #include <errno.h>
 #include <string.h>
 
 /* The shortest answer: an exception. */
 #define RTU_ANSWER_MIN 5
-#define TCP_ANSWER_MIN 9
-
-/* A frame of the bytes held, and what its PDU is. */
-struct frame {
-    size_t size;
-    uint8_t unit;
-    const uint8_t *pdu;
-    size_t pdu_size;
-};
 
 void fg_modbus_matcher_init(struct fg_modbus_matcher *matcher, enum fg_modbus_mode mode)
 {
@@ -25,7 +16,7 @@ void fg_modbus_matcher_init(struct fg_modbus_matcher *matcher, enum fg_modbus_mo
 
 /* ---- what was sent ---- */
 
-static void forget(struct fg_modbus_matcher *matcher, size_t index)
+void fg_modbus_matcher_forget(struct fg_modbus_matcher *matcher, size_t index)
 {
     matcher->sent_count--;
     memmove(&matcher->sent[index], &matcher->sent[index + 1],
@@ -77,7 +68,7 @@ static bool make_room(struct fg_modbus_matcher *matcher)
     /* On TCP the transactions of those given up are kept for the reason's sake only. */
     for (size_t i = 0; i < matcher->sent_count && matcher->mode == FG_MODBUS_TCP; i++) {
         if (!matcher->sent[i].request) {
-            forget(matcher, i);
+            fg_modbus_matcher_forget(matcher, i);
             return true;
         }
     }
@@ -89,6 +80,7 @@ static void remember(struct fg_modbus_matcher *matcher, const struct fg_modbus_s
     struct fg_modbus_sent *latest = latest_of_unit(matcher, sent->unit);
     if (matcher->mode == FG_MODBUS_RTU && latest && latest->content == sent->content) {
         latest->request = sent->request;
+        latest->again = true;
         latest->before_ns = latest->sent_ns;
         latest->sent_ns = sent->sent_ns;
         latest->times = latest->times < UINT16_MAX ? (uint16_t)(latest->times + 1) : UINT16_MAX;
@@ -152,7 +144,7 @@ void fg_modbus_matcher_settle(struct fg_modbus_matcher *matcher, uint8_t unit, i
             continue;
         }
         if (!sent->request && sent->sent_ns < before_ns) {
-            forget(matcher, i - 1);
+            fg_modbus_matcher_forget(matcher, i - 1);
         } else if (sent->times > 1 && sent->before_ns < before_ns) {
             sent->times = 1;
         }
@@ -179,6 +171,12 @@ int64_t fg_modbus_matcher_doubt_ns(const struct fg_modbus_matcher *matcher,
     return doubt_ns;
 }
 
+bool fg_modbus_matcher_doubts(struct fg_modbus_matcher *matcher)
+{
+    const struct fg_modbus_sent *current = matcher->mode == FG_MODBUS_RTU ? outstanding(matcher) : NULL;
+    return current && current->doubt != 0;
+}
+
 bool fg_modbus_matcher_safe(const struct fg_modbus_matcher *matcher, const struct fg_modbus_request *request)
 {
     return fg_modbus_matcher_doubt_ns(matcher, request) == INT64_MIN;
@@ -186,9 +184,8 @@ bool fg_modbus_matcher_safe(const struct fg_modbus_matcher *matcher, const struc
 
 /* ---- what came ---- */
 
-/* Drops the first count bytes held. */
-static enum fg_modbus_event reject(struct fg_modbus_matcher *matcher, size_t count, enum fg_reason why,
-                                   enum fg_reason *reason)
+enum fg_modbus_event fg_modbus_matcher_reject(struct fg_modbus_matcher *matcher, size_t count,
+                                              enum fg_reason why, enum fg_reason *reason)
 {
     matcher->used = count;
     matcher->clean = false;
@@ -196,9 +193,10 @@ static enum fg_modbus_event reject(struct fg_modbus_matcher *matcher, size_t cou
     return FG_MODBUS_REJECT;
 }
 
-/* Keeps frame's data for the caller until the next call. */
-static enum fg_modbus_event give(struct fg_modbus_matcher *matcher, const struct frame *frame,
-                                 const struct fg_modbus_request *request, struct fg_modbus_answer *answer)
+enum fg_modbus_event fg_modbus_matcher_give(struct fg_modbus_matcher *matcher,
+                                            const struct fg_modbus_frame *frame,
+                                            const struct fg_modbus_request *request,
+                                            struct fg_modbus_answer *answer)
 {
     bool exception = frame->pdu[0] & FG_MODBUS_EXCEPTION_BIT;
     bool data = !exception && request->read.count > 0;
@@ -220,11 +218,11 @@ static void pass(struct fg_modbus_matcher *matcher, size_t index)
     if (sent->times > 1) {
         sent->times--;
     } else if (!sent->request) {
-        forget(matcher, index);
+        fg_modbus_matcher_forget(matcher, index);
     }
     for (size_t i = index; i > 0; i--) {
         if (matcher->sent[i - 1].unit == unit) {
-            forget(matcher, i - 1);
+            fg_modbus_matcher_forget(matcher, i - 1);
         }
     }
 }
@@ -237,7 +235,8 @@ struct candidates {
     bool same;    /* all of them are one and the same request */
 };
 
-static struct candidates candidates_for(const struct fg_modbus_matcher *matcher, const struct frame *frame)
+static struct candidates candidates_for(const struct fg_modbus_matcher *matcher,
+                                        const struct fg_modbus_frame *frame)
 {
     struct candidates found = { .same = true };
     for (size_t i = 0; i < matcher->sent_count; i++) {
@@ -255,47 +254,92 @@ static struct candidates candidates_for(const struct fg_modbus_matcher *matcher,
     return found;
 }
 
+/* Whether such a frame was given to another request, and to this one was not. */
+static bool seen_for_another(const struct fg_modbus_matcher *matcher, uint64_t content, uint64_t frame)
+{
+    bool another = false;
+    for (size_t i = 0; i < FG_MODBUS_SEEN_MAX; i++) {
+        if (matcher->seen[i].frame == frame && matcher->seen[i].content == content) {
+            return false;
+        }
+        another |= matcher->seen[i].frame == frame;
+    }
+    return another;
+}
+
+static bool may_be_duplicate(const struct fg_modbus_matcher *matcher, const struct fg_modbus_sent *current,
+                             const struct fg_modbus_frame *frame, uint64_t hash)
+{
+    /* Exceptions are alike anyway, but rare. */
+    bool exception = frame->pdu[0] & FG_MODBUS_EXCEPTION_BIT;
+    bool wary = matcher->duplicates || exception || matcher->repeats < FG_MODBUS_REPEATS_ENOUGH;
+    bool asked_again = hash == current->doubt && current->again;
+    return wary && current->read.count > 0 && current->write.count == 0 && !asked_again &&
+           seen_for_another(matcher, current->content, hash);
+}
+
+/* What came after a doubt says whether it was right. */
+static void note_repeat(struct fg_modbus_matcher *matcher, struct fg_modbus_sent *current, uint64_t frame,
+                        bool exception)
+{
+    if (current->doubt == 0) {
+        return;
+    }
+    if (frame != current->doubt) {
+        matcher->duplicates = true;
+        return;
+    }
+    if (current->times > 1) { /* what was dropped was the answer to a sending of it: that is answered too */
+        current->times--;
+    }
+    if (!exception && matcher->repeats < FG_MODBUS_REPEATS_ENOUGH) {
+        matcher->repeats++;
+    }
+}
+
 /* An answer has come that is taken. */
 static enum fg_modbus_event take(struct fg_modbus_matcher *matcher, struct fg_modbus_sent *current,
-                                 const struct frame *frame, size_t first, uint64_t hash,
+                                 const struct fg_modbus_frame *frame, size_t first, uint64_t hash,
                                  struct fg_modbus_answer *answer)
 {
     const struct fg_modbus_request *request = current->request;
-    matcher->last_content = current->content;
-    matcher->last_frame = hash;
+    note_repeat(matcher, current, hash, frame->pdu[0] & FG_MODBUS_EXCEPTION_BIT);
+    matcher->seen[matcher->seen_next].content = current->content;
+    matcher->seen[matcher->seen_next].frame = hash;
+    matcher->seen_next = (matcher->seen_next + 1) % FG_MODBUS_SEEN_MAX;
     if (matcher->clean) { /* an echo may be lost once; twice in a row there is none */
         matcher->echo = matcher->echo == FG_MODBUS_ECHO_YES ? FG_MODBUS_ECHO_UNKNOWN : FG_MODBUS_ECHO_NO;
     }
     matcher->echo_may_come = false;
-    current->doubted = false;
+    current->doubt = 0;
     given_up(matcher, current); /* of several sendings of it, the others may be answered later */
     pass(matcher, first);
-    return give(matcher, frame, request, answer);
+    return fg_modbus_matcher_give(matcher, frame, request, answer);
 }
 
-static enum fg_modbus_event judge_rtu(struct fg_modbus_matcher *matcher, const struct frame *frame,
+static enum fg_modbus_event judge_rtu(struct fg_modbus_matcher *matcher, const struct fg_modbus_frame *frame,
                                       struct fg_modbus_answer *answer, enum fg_reason *reason)
 {
     struct fg_modbus_sent *current = outstanding(matcher);
     struct candidates found = candidates_for(matcher, frame);
     uint64_t hash = fg_modbus_hash(FG_MODBUS_HASH_START, matcher->bytes, frame->size);
-    bool again = hash == matcher->last_frame;
+    bool again = seen_for_another(matcher, 0, hash);
     if (!found.any) {
         enum fg_reason why = FG_REASON_UNSOLICITED;
         if (current) {
             why = fg_modbus_answer_check(current, frame->unit, frame->pdu, frame->pdu_size);
         }
         matcher->duplicates |= again;
-        return reject(matcher, frame->size, again ? FG_REASON_DUPLICATE : why, reason);
+        return fg_modbus_matcher_reject(matcher, frame->size, again ? FG_REASON_DUPLICATE : why, reason);
     }
     if (!current || !found.current || !found.same) {
         pass(matcher, found.first);
-        return reject(matcher, frame->size, FG_REASON_LATE, reason);
+        return fg_modbus_matcher_reject(matcher, frame->size, FG_REASON_LATE, reason);
     }
-    /* Two requests may well have the same answer; but where answers come twice, it is asked again first. */
-    if (again && matcher->duplicates && current->content != matcher->last_content && !current->doubted) {
-        current->doubted = true;
-        return reject(matcher, frame->size, FG_REASON_DUPLICATE, reason);
+    if (may_be_duplicate(matcher, current, frame, hash)) {
+        current->doubt = hash;
+        current->again = false;
+        return fg_modbus_matcher_reject(matcher, frame->size, FG_REASON_DUPLICATE, reason);
     }
     return take(matcher, current, frame, found.first, hash, answer);
 }
@@ -316,9 +360,9 @@ static size_t sound_answer(const uint8_t *bytes, size_t size)
     return whole > 0 && whole <= size && fg_modbus_rtu_sound(bytes, whole) ? whole : 0;
 }
 
-static struct frame rtu_frame(const struct fg_modbus_matcher *matcher, size_t size)
+static struct fg_modbus_frame rtu_frame(const struct fg_modbus_matcher *matcher, size_t size)
 {
-    return (struct frame){
+    return (struct fg_modbus_frame){
         .size = size, .unit = matcher->bytes[0], .pdu = matcher->bytes + 1, .pdu_size = size - 3
     };
 }
@@ -326,7 +370,7 @@ static struct frame rtu_frame(const struct fg_modbus_matcher *matcher, size_t si
 /* Whether the bytes at the begin, which are the request as it was sent, are its echo and not its answer. */
 static bool is_echo(struct fg_modbus_matcher *matcher)
 {
-    struct frame frame = rtu_frame(matcher, matcher->adu_size);
+    struct fg_modbus_frame frame = rtu_frame(matcher, matcher->adu_size);
     bool answers = sound_answer(matcher->bytes, matcher->size) == matcher->adu_size &&
                    candidates_for(matcher, &frame).any;
     if (!answers) {
@@ -370,12 +414,12 @@ static enum fg_modbus_event search_rtu(struct fg_modbus_matcher *matcher, bool s
         size_t left = matcher->size - skip;
         if ((left >= matcher->adu_size && like_request(matcher, at, left)) ||
             (unit_was_asked(matcher, at[0]) && sound_answer(at, left) > 0)) {
-            return reject(matcher, skip, why_no_frame(matcher, skip), reason);
+            return fg_modbus_matcher_reject(matcher, skip, why_no_frame(matcher, skip), reason);
         }
     }
     /* Without silence the begin of a frame may stand at the end. */
     skip = silent ? matcher->size : matcher->size - FG_MODBUS_ADU_MAX;
-    return reject(matcher, skip, why_no_frame(matcher, skip), reason);
+    return fg_modbus_matcher_reject(matcher, skip, why_no_frame(matcher, skip), reason);
 }
 
 static enum fg_modbus_event step_rtu(struct fg_modbus_matcher *matcher, bool silent,
@@ -387,7 +431,7 @@ static enum fg_modbus_event step_rtu(struct fg_modbus_matcher *matcher, bool sil
         }
         if (matcher->size >= matcher->adu_size && is_echo(matcher)) {
             matcher->echo_may_come = false;
-            return reject(matcher, matcher->adu_size, FG_REASON_ECHO, reason);
+            return fg_modbus_matcher_reject(matcher, matcher->adu_size, FG_REASON_ECHO, reason);
         }
     }
     size_t whole = sound_answer(matcher->bytes, matcher->size);
@@ -395,107 +439,13 @@ static enum fg_modbus_event step_rtu(struct fg_modbus_matcher *matcher, bool sil
         whole = matcher->size; /* of a length that belongs to no answer */
     }
     if (whole > 0) {
-        struct frame frame = rtu_frame(matcher, whole);
+        struct fg_modbus_frame frame = rtu_frame(matcher, whole);
         return judge_rtu(matcher, &frame, answer, reason);
     }
     if (!silent && matcher->size < sizeof matcher->bytes) {
         return FG_MODBUS_MORE;
     }
     return search_rtu(matcher, silent, reason);
-}
-
-/* ---- TCP ---- */
-
-static size_t index_of_transaction(const struct fg_modbus_matcher *matcher, uint16_t transaction)
-{
-    size_t i = 0;
-    while (i < matcher->sent_count && matcher->sent[i].transaction != transaction) {
-        i++;
-    }
-    return i;
-}
-
-static enum fg_modbus_event judge_tcp(struct fg_modbus_matcher *matcher, const struct frame *frame,
-                                      struct fg_modbus_answer *answer, enum fg_reason *reason)
-{
-    uint16_t transaction = fg_modbus_get16(matcher->bytes);
-    size_t index = index_of_transaction(matcher, transaction);
-    if (index == matcher->sent_count) {
-        bool again = transaction == matcher->answered;
-        return reject(matcher, frame->size, again ? FG_REASON_DUPLICATE : FG_REASON_WRONG_TRANSACTION,
-                      reason);
-    }
-    const struct fg_modbus_sent *sent = &matcher->sent[index];
-    enum fg_reason why = fg_modbus_answer_check(sent, frame->unit, frame->pdu, frame->pdu_size);
-    if (why != FG_REASON_NONE) {
-        return reject(matcher, frame->size, why, reason);
-    }
-    const struct fg_modbus_request *request = sent->request;
-    forget(matcher, index);
-    if (!request) {
-        return reject(matcher, frame->size, FG_REASON_LATE, reason);
-    }
-    matcher->outstanding--;
-    matcher->answered = transaction;
-    return give(matcher, frame, request, answer);
-}
-
-/* What a header says of its frame's size; 0 when it cannot be one. */
-static size_t tcp_size(const uint8_t *header)
-{
-    size_t counted = fg_modbus_get16(header + 4);
-    if (fg_modbus_get16(header + 2) != 0 || counted < 2 || counted > FG_MODBUS_PDU_MAX + 1) {
-        return 0;
-    }
-    return counted + FG_MODBUS_MBAP_COUNTED;
-}
-
-/* Whether an answer to something outstanding begins here, as far as the bytes go. */
-static bool tcp_answer_begins(const struct fg_modbus_matcher *matcher, const uint8_t *bytes, size_t size)
-{
-    for (size_t i = 0; i < matcher->sent_count; i++) {
-        const struct fg_modbus_sent *sent = &matcher->sent[i];
-        const uint8_t begin[] = { (uint8_t)(sent->transaction >> 8), (uint8_t)sent->transaction, 0, 0 };
-        if (!sent->request || memcmp(bytes, begin, size < sizeof begin ? size : sizeof begin) != 0) {
-            continue;
-        }
-        if (size < FG_MODBUS_MBAP_BYTES + 1 || (tcp_size(bytes) > 0 && bytes[6] == sent->unit &&
-                                                (bytes[7] & ~FG_MODBUS_EXCEPTION_BIT) == sent->function)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* No frame stands at the begin: drops what stands before the next answer. */
-static enum fg_modbus_event search_tcp(struct fg_modbus_matcher *matcher, enum fg_reason why,
-                                       enum fg_reason *reason)
-{
-    size_t skip = 1;
-    while (skip < matcher->size && !tcp_answer_begins(matcher, matcher->bytes + skip, matcher->size - skip)) {
-        skip++;
-    }
-    return reject(matcher, skip, why, reason);
-}
-
-static enum fg_modbus_event step_tcp(struct fg_modbus_matcher *matcher, bool silent,
-                                     struct fg_modbus_answer *answer, enum fg_reason *reason)
-{
-    const uint8_t *bytes = matcher->bytes;
-    size_t held = matcher->size;
-    size_t whole = held >= FG_MODBUS_MBAP_BYTES ? tcp_size(bytes) : 0;
-    if (whole == 0 && held >= FG_MODBUS_MBAP_BYTES) {
-        bool protocol = fg_modbus_get16(bytes + 2) == 0;
-        return search_tcp(matcher, protocol ? FG_REASON_BAD_LENGTH : FG_REASON_NOISE, reason);
-    }
-    if (whole > 0 && whole <= held) {
-        struct frame frame = { .size = whole,
-                               .unit = bytes[6],
-                               .pdu = bytes + FG_MODBUS_MBAP_BYTES,
-                               .pdu_size = whole - FG_MODBUS_MBAP_BYTES };
-        return judge_tcp(matcher, &frame, answer, reason);
-    }
-    return silent ? search_tcp(matcher, FG_REASON_INCOMPLETE, reason) : FG_MODBUS_MORE;
 }
 
 /* ---- both ---- */
@@ -507,7 +457,7 @@ static enum fg_modbus_event step(struct fg_modbus_matcher *matcher, bool silent,
         return FG_MODBUS_MORE;
     }
     return matcher->mode == FG_MODBUS_RTU ? step_rtu(matcher, silent, answer, reason)
-                                          : step_tcp(matcher, silent, answer, reason);
+                                          : fg_modbus_matcher_step_tcp(matcher, silent, answer, reason);
 }
 
 /* What the last call returned is not needed any more. */

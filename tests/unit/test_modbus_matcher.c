@@ -381,6 +381,91 @@ static void too_much_given_up_is_not_forgotten_but_refused(void **state)
     ask(&b);
 }
 
+/* ---- duplicates ---- */
+
+static void an_answer_like_anothers_is_doubted_until_it_is_asked_for_again(void **state)
+{
+    (void)state;
+    ask(&a);
+    ANSWER(1, DATA);
+    expect("answer 11223344 ");
+    ask(&b);
+    ANSWER(1, DATA);
+    expect("<duplicate> ");
+    assert_true(fg_modbus_matcher_doubts(&matcher));
+    fg_modbus_matcher_give_up(&matcher, &b);
+    ask(&b);
+    ANSWER(1, DATA);
+    expect("answer 11223344 ");
+    assert_true(fg_modbus_matcher_safe(&matcher, &a)); /* both sendings are answered */
+}
+
+static void an_answers_duplicate_is_not_given_to_another_request(void **state)
+{
+    (void)state;
+    ask(&a);
+    ANSWER(1, DATA);
+    ask(&b);
+    ANSWER(1, DATA);
+    ANSWER(1, DATA);
+    ANSWER(1, "\x03\x04\x55\x66\x77\x88");
+    expect("answer 11223344 <duplicate> <duplicate> answer 55667788 ");
+    assert_false(fg_modbus_matcher_doubts(&matcher));
+}
+
+static void a_line_on_which_answers_are_merely_alike_is_trusted(void **state)
+{
+    (void)state;
+    struct fg_modbus_request request = a;
+    ask(&a);
+    ANSWER(1, DATA);
+    for (int i = 0; i < FG_MODBUS_REPEATS_ENOUGH; i++) {
+        request.read.address++;
+        ask(&request);
+        ANSWER(1, DATA);
+        fg_modbus_matcher_give_up(&matcher, &request);
+        ask(&request);
+        ANSWER(1, DATA);
+    }
+    out[0] = '\0';
+    request.read.address++;
+    ask(&request);
+    ANSWER(1, DATA);
+    expect("answer 11223344 ");
+}
+
+static void a_trusted_line_is_not_trusted_after_a_duplicate(void **state)
+{
+    a_line_on_which_answers_are_merely_alike_is_trusted(state);
+    ANSWER(1, DATA);
+    expect("<duplicate> ");
+    ask(&b);
+    ANSWER(1, DATA);
+    expect("<duplicate> ");
+}
+
+static void an_exception_like_anothers_is_doubted_too(void **state)
+{
+    a_line_on_which_answers_are_merely_alike_is_trusted(state);
+    ask(&a);
+    ANSWER(1, "\x83\x02");
+    ask(&b);
+    ANSWER(1, "\x83\x02");
+    expect("exception 2 <duplicate> ");
+}
+
+static void the_confirmation_of_a_write_is_not_doubted(void **state)
+{
+    (void)state;
+    struct fg_modbus_request one = { .unit = 1, .function = 16, .write = { 5, 1 }, .registers = { 1 } };
+    struct fg_modbus_request other = { .unit = 1, .function = 16, .write = { 5, 1 }, .registers = { 2 } };
+    ask(&one);
+    ANSWER(1, "\x10\x00\x05\x00\x01");
+    ask(&other);
+    ANSWER(1, "\x10\x00\x05\x00\x01");
+    expect("answer answer ");
+}
+
 /* ---- echoes ---- */
 
 static void the_echo_of_a_read_is_dropped_and_its_answer_taken(void **state)
@@ -667,6 +752,12 @@ int main(void)
         RTU(a_write_of_another_value_is_not_confirmed_by_a_late_answer),
         RTU(an_answer_of_another_shape_shows_that_none_comes_late),
         RTU(what_was_settled_does_not_come_late),
+        RTU(an_answer_like_anothers_is_doubted_until_it_is_asked_for_again),
+        RTU(an_answers_duplicate_is_not_given_to_another_request),
+        RTU(a_line_on_which_answers_are_merely_alike_is_trusted),
+        RTU(a_trusted_line_is_not_trusted_after_a_duplicate),
+        RTU(an_exception_like_anothers_is_doubted_too),
+        RTU(the_confirmation_of_a_write_is_not_doubted),
         RTU(settling_spares_what_was_sent_since),
         RTU(other_units_are_not_in_doubt),
         RTU(too_much_given_up_is_not_forgotten_but_refused),
