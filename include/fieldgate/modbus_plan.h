@@ -48,6 +48,7 @@ struct fg_modbus_group {
     bool whole;   /* all of them do, because the time has come */
     bool yielded; /* values came since the last reading */
     int64_t due_ns;
+    int64_t begun_ns; /* when the first of them was asked; 0: not yet */
 };
 
 struct fg_modbus_plan {
@@ -60,7 +61,6 @@ struct fg_modbus_plan {
     struct fg_modbus_block *blocks; /* room for one a point */
     uint16_t *order;                /* indices of points: by period, table and address */
     uint8_t *refused;               /* by point: the exception; 0: none */
-    bool *cut;                      /* by place in order: not read together with the one before */
 };
 
 /* Makes the blocks of up to FG_MODBUS_POINTS_MAX points, which are borrowed. Points without a period of their

@@ -102,8 +102,8 @@ struct fg_modbus_point {
     bool scaled;     /* scale and offset are not 1 and 0 */
     bool exact;      /* value = (raw * multiplier + addend) / 10^digits, exactly */
     bool whole_bool; /* a bool that is a whole register */
-    int8_t digits;
-    int8_t decimals; /* -1: as many as it takes */
+    int digits;
+    int decimals; /* -1: as many as it takes */
     uint8_t bit, width;
     int64_t multiplier, addend;
     double scale, offset;

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const struct fg_modbus_point *point_at(const struct fg_modbus_plan *plan, size_t place)
 {
@@ -92,8 +91,7 @@ static bool fits(const struct fg_modbus_plan *plan, const struct fg_modbus_block
     uint32_t start = block->range.address;
     uint32_t end = start + block->range.count;
     uint32_t joined = end_of(point) > end ? end_of(point) : end;
-    return !plan->cut[place] && point->address <= end + plan->max_gap &&
-           joined - start <= fg_modbus_table_most(point->table);
+    return point->address <= end + plan->max_gap && joined - start <= fg_modbus_table_most(point->table);
 }
 
 static void make_blocks(struct fg_modbus_plan *plan, uint16_t group)
@@ -146,8 +144,7 @@ int fg_modbus_plan_init(struct fg_modbus_plan *plan, const struct fg_modbus_poin
     made.blocks = calloc(room, sizeof *made.blocks);
     made.order = calloc(room, sizeof *made.order);
     made.refused = calloc(room, sizeof *made.refused);
-    made.cut = calloc(room, sizeof *made.cut);
-    if (!made.groups || !made.blocks || !made.order || !made.refused || !made.cut) {
+    if (!made.groups || !made.blocks || !made.order || !made.refused) {
         fg_modbus_plan_fini(&made);
         return -ENOMEM;
     }
@@ -167,7 +164,6 @@ void fg_modbus_plan_fini(struct fg_modbus_plan *plan)
         free(plan->blocks);
         free(plan->order);
         free(plan->refused);
-        free(plan->cut);
         *plan = (struct fg_modbus_plan){ 0 };
     }
 }
@@ -244,7 +240,6 @@ static void split(struct fg_modbus_plan *plan, struct fg_modbus_block *block, si
     block->count = (uint16_t)(place - block->first);
     block->next = index_of(plan, taken);
     block->suspect = true;
-    plan->cut[place] = true;
     measure(plan, block);
     measure(plan, taken);
 }
@@ -289,7 +284,6 @@ bool fg_modbus_plan_tidy(struct fg_modbus_plan *plan, struct fg_modbus_group *gr
         block->next = plan->free;
         plan->free = index_of(plan, block);
     }
-    memset(plan->cut + group->first, 0, group->count * sizeof *plan->cut);
     make_blocks(plan, (uint16_t)(group - plan->groups));
     for (uint16_t i = group->blocks; i != FG_MODBUS_NONE; i = plan->blocks[i].next) {
         plan->blocks[i].retry_ns = plan->blocks[i].refused ? retry_ns : 0;

@@ -17,7 +17,7 @@ static bool make_exact(struct fg_modbus_point *point)
     }
     int exponent = scale.exponent < offset.exponent ? scale.exponent : offset.exponent;
     exponent = exponent < 0 ? exponent : 0;
-    point->digits = (int8_t)-exponent;
+    point->digits = -exponent;
     return fg_decimal_shift(scale.mantissa, scale.exponent - exponent, &point->multiplier) &&
            fg_decimal_shift(offset.mantissa, offset.exponent - exponent, &point->addend);
 }
@@ -56,7 +56,7 @@ int fg_modbus_point_init(struct fg_modbus_point *point, const struct fg_modbus_p
         .swap_bytes = settings->order == FG_MODBUS_BADC || settings->order == FG_MODBUS_DCBA,
         .scaled = settings->scale != 1 || settings->offset != 0,
         .whole_bool = settings->type == FG_MODBUS_BOOL && settings->bit < 0,
-        .decimals = (int8_t)settings->decimals,
+        .decimals = (int)settings->decimals,
         .bit = (uint8_t)(settings->bit < 0 ? 0 : settings->bit),
         .width = (uint8_t)settings->width,
         .scale = settings->scale,

@@ -35,7 +35,7 @@ struct words {
 
 static struct words words_of_real(double real)
 {
-    struct words words;
+    struct words words = { "" };
     size_t length = fg_real_print(real, words.text);
     if (length > 2 && strcmp(words.text + length - 2, ".0") == 0) {
         words.text[length - 2] = '\0';
@@ -45,7 +45,7 @@ static struct words words_of_real(double real)
 
 static struct words words_of(const struct fg_value *value)
 {
-    struct words words;
+    struct words words = { "" };
     switch (value->kind) {
     case FG_VALUE_INTEGER:
         snprintf(words.text, sizeof words.text, "%lld", (long long)value->integer);
@@ -63,13 +63,16 @@ static bool is_number(const struct fg_value *value)
     return value->kind == FG_VALUE_INTEGER || value->kind == FG_VALUE_NATURAL || value->kind == FG_VALUE_REAL;
 }
 
+#define PAST_NATURAL  18446744073709551616.0   /* 2^64 */
+#define LEAST_INTEGER (-9223372036854775808.0) /* -2^63 */
+
 /* Negative, 0 or positive as value is less, equal or more: without rounding the value. */
 static int compare(const struct fg_value *value, double bound)
 {
     if (value->kind == FG_VALUE_REAL) {
         return value->real < bound ? -1 : value->real > bound;
     }
-    if (bound >= 0x1p64 || bound < -0x1p63) {
+    if (bound >= PAST_NATURAL || bound < LEAST_INTEGER) {
         return bound > 0 ? -1 : 1;
     }
     double whole = floor(bound);
@@ -107,13 +110,13 @@ static void put_single(const struct encoding *encoding, uint16_t word)
 {
     const struct fg_modbus_point *point = encoding->point;
     encoding->request->function = FG_MODBUS_WRITE_REGISTER;
-    encoding->request->registers[0] = point->swap_bytes ? (uint16_t)(word << 8 | word >> 8) : word;
+    encoding->request->registers[0] = (uint16_t)(point->swap_bytes ? word << 8 | word >> 8 : word);
 }
 
 static void put_raw(const struct encoding *encoding, uint64_t raw)
 {
     const struct fg_modbus_point *point = encoding->point;
-    uint8_t bytes[8];
+    uint8_t bytes[8] = { 0 };
     if (point->count == 1) {
         put_single(encoding, (uint16_t)raw);
         return;
