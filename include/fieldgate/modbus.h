@@ -134,7 +134,9 @@ bool fg_modbus_answer_bit(const struct fg_modbus_answer *answer, uint16_t addres
  * Nor does an answer that comes twice say so. When the answer to a read is the same as one that was just
  * given to another, it is dropped as DUPLICATE, and the request is doubted: send it again soon, without
  * waiting for its timeout; then what comes is taken. A line on which this proved needless
- * FG_MODBUS_REPEATS_ENOUGH times, and no duplicate was seen, is trusted.
+ * FG_MODBUS_REPEATS_ENOUGH times, and no duplicate was seen, is trusted. The duplicate of an answer to a
+ * request that was sent more than once is past knowing, and so is one that comes after as many others as are
+ * remembered.
  *
  * A frame begins where the line was silent. Whole frames are taken at once; what is no frame is kept until
  * the caller says that the line is silent, and then searched for one.
@@ -167,7 +169,7 @@ struct fg_modbus_sent {
 
 enum fg_modbus_echo { FG_MODBUS_ECHO_UNKNOWN, FG_MODBUS_ECHO_NO, FG_MODBUS_ECHO_YES };
 
-/* Some 2.8 kB. All fields are the matcher's own. */
+/* Some 3.3 kB. All fields are the matcher's own. */
 struct fg_modbus_matcher {
     enum fg_modbus_mode mode;
     enum fg_modbus_echo echo;

@@ -5,13 +5,13 @@
  * taken once, by fg_modbus_poll_new.
  *
  * The caller: opens the link and calls fg_modbus_poll_up; gives every byte that comes to fg_modbus_poll_feed;
- * and after each of these, after a command, and at *wake_ns, calls fg_modbus_poll_next until it returns 0, and
- * writes what it gives. When the link goes down it calls fg_modbus_poll_down.
+ * and after each of these, after a command, and at *wake_ns, calls fg_modbus_poll_next until it returns 0,
+ * and writes what it gives. When the link goes down it calls fg_modbus_poll_down.
  *
  * Whose turn it is: commands first; then what is hurried; then who has been waiting for the line the longest,
- * from when the time had come or from the device's last turn, whichever was later: so that no device takes the
- * line from others because it has much to say. After FG_MODBUS_COMMANDS_IN_A_ROW commands a poll that is due
- * has its turn.
+ * from when the time had come or from the device's last turn, whichever was later: so that no device takes
+ * the line from others because it has much to say. After FG_MODBUS_COMMANDS_IN_A_ROW commands, or
+ * one that was not answered, a poll that is due has its turn.
  *
  * A round reads all points of a device that have the same period, with as many requests as it takes. Its next
  * one begins a period after the time at which it should have begun; whole periods that have passed then are
@@ -62,7 +62,7 @@ enum fg_modbus_outcome {
     FG_MODBUS_EXCEPTION, /* the device refused it: answer->exception says why */
     FG_MODBUS_TIMEOUT,   /* no answer: for a write, nobody knows whether it was executed */
     FG_MODBUS_EXPIRED,   /* its time was over before its turn came */
-    FG_MODBUS_OFFLINE,   /* not sent: the device is offline, and the line is kept for the others */
+    FG_MODBUS_NOT_SENT,  /* not sent: the device is offline, and the line is kept for the others */
     FG_MODBUS_LINK_DOWN,
 };
 
@@ -77,7 +77,7 @@ struct fg_modbus_command {
     int64_t expires_ns; /* not sent from then on; 0: never */
     /* The poller's: */
     struct fg_modbus_command *next;
-    int stage;
+    bool knows_echo;
     uint8_t attempts;
     int64_t since_ns;
 };
@@ -116,6 +116,8 @@ int fg_modbus_poll_new(const struct fg_modbus_poll_settings *settings,
                        const struct fg_modbus_poll_device *devices, size_t count,
                        const struct fg_modbus_poll_events *events, void *context,
                        struct fg_modbus_poll **poll);
+
+/* After fg_modbus_poll_down; commands that still wait are forgotten. */
 void fg_modbus_poll_free(struct fg_modbus_poll *poll);
 
 /* A new link is there. All that is due is asked for. */
