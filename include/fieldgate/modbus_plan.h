@@ -56,8 +56,8 @@ struct fg_modbus_plan {
     uint16_t count;
     uint16_t max_gap;
     uint16_t group_count;
-    uint16_t free; /* list of blocks */
-    struct fg_modbus_group *groups;
+    uint16_t free;                  /* list of blocks */
+    struct fg_modbus_group *groups; /* the shortest period first */
     struct fg_modbus_block *blocks; /* room for one a point */
     uint16_t *order;                /* indices of points: by period, table and address */
     uint8_t *refused;               /* by point: the exception; 0: none */

@@ -149,6 +149,7 @@ void fg_modbus_poll_get_stats(const struct fg_modbus_poll *poll, size_t device,
 
 /* What polling takes of the line, every device answering. */
 struct fg_modbus_budget {
+    bool serial; /* else how fast the line is, is a guess */
     size_t devices;
     size_t requests;   /* of one round of everything */
     double percent;    /* of the time */

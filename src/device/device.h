@@ -70,6 +70,7 @@ struct fg_port {
     struct fg_log_limit *reject_limits; /* by reason */
     pthread_mutex_t lock;
     struct fg_map devices;
+    struct fg_poller *poller;     /* NULL: the devices send of themselves */
     struct fg_endpoint *endpoint; /* NULL once it is closing */
 };
 
@@ -112,6 +113,12 @@ void fg_device_own_link_down(struct fg_device *device);
 /* A link is down that any device could speak on: the device is offline if that link brought its latest
  * reading. */
 void fg_device_link_down(struct fg_device *device, const void *link);
+
+/* Of a device that is asked. It answers: it is online, whether or not a reading comes of it. */
+void fg_device_answers(struct fg_device *device);
+
+/* It does not, for a reason that is logged; NULL: its link is down. */
+void fg_device_fails(struct fg_device *device, const char *why);
 
 /* The port stops: publishes what is held, stops the timer. On the port's strand. */
 void fg_device_stop(struct fg_device *device);

@@ -1,4 +1,4 @@
-#include "device.h"
+#include "poller.h"
 
 #include "fieldgate/log.h"
 
@@ -35,15 +35,16 @@ void fg_port_on_rejected(void *context, enum fg_reason reason, uint64_t count)
 static int add_listed(struct fg_port *port)
 {
     const struct fg_device_settings *listed = port->settings->devices.items;
+    bool polled = fg_port_is_polled(port->settings);
     int error = 0;
     for (size_t i = 0; i < port->settings->devices.count && !error; i++) {
         error = fg_device_add(port, &listed[i].defaults, listed[i].name, strlen(listed[i].name));
     }
-    if (!error && port->by_port && port->settings->devices.count == 0) {
+    if (!error && (port->by_port || polled) && port->settings->devices.count == 0) {
         const char *name = port->settings->name;
         error = fg_device_add(port, &port->settings->defaults, name, strlen(name));
     }
-    if (!error && port->by_port) {
+    if (!error && port->by_port && !polled) {
         const char *name = port->settings->devices.count > 0 ? listed->name : port->settings->name;
         port->only = fg_map_get(&port->devices, name, strlen(name));
     }
@@ -62,7 +63,8 @@ int fg_port_open(struct fg_loop *loop, const struct fg_port_settings *settings, 
     made->sink = sink;
     made->by_port = strcmp(settings->identity, "port") == 0;
     made->by_peer = strcmp(settings->identity, "peer") == 0;
-    made->own_links = made->by_port && !fg_transport_is_datagram(&settings->transport);
+    bool polled = fg_port_is_polled(settings);
+    made->own_links = made->by_port && !polled && !fg_transport_is_datagram(&settings->transport);
     made->identity_key = made->by_port || made->by_peer ? "" : settings->identity + strlen("key:");
     made->identity_key_length = strlen(made->identity_key);
     fg_strand_init(&made->strand, loop->pool);
@@ -70,11 +72,14 @@ int fg_port_open(struct fg_loop *loop, const struct fg_port_settings *settings, 
     pthread_mutex_init(&made->lock, NULL);
     made->reject_limits = calloc(FG_REASON_COUNT, sizeof *made->reject_limits);
     int error = made->reject_limits ? add_listed(made) : -ENOMEM;
+    if (!error && polled) {
+        error = fg_poller_new(made, &made->poller);
+    }
     if (!error) {
         struct fg_endpoint_options options = { .loop = loop,
                                                .name = settings->name,
                                                .transport = &settings->transport,
-                                               .events = &fg_stream_events,
+                                               .events = polled ? &fg_poller_events : &fg_stream_events,
                                                .port = made };
         error = fg_endpoint_open(&options, &made->endpoint);
     }
@@ -146,6 +151,7 @@ void fg_port_free(struct fg_port *port)
     if (!port) {
         return;
     }
+    fg_poller_free(port->poller);
     fg_map_each(&port->devices, free_device, NULL);
     fg_map_fini(&port->devices);
     pthread_mutex_destroy(&port->lock);

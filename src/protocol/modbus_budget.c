@@ -27,7 +27,7 @@ static int64_t round_ns(const struct fg_modbus_poll *poll, const struct fg_modbu
 
 void fg_modbus_poll_budget(const struct fg_modbus_poll *poll, struct fg_modbus_budget *budget)
 {
-    struct fg_modbus_budget made = { .devices = poll->count };
+    struct fg_modbus_budget made = { .devices = poll->count, .serial = poll->serial };
     int64_t all_ns = 0, slowest_ns = 0, timeout_ns = 0;
     for (size_t i = 0; i < poll->count; i++) {
         const struct fg_modbus_target *target = &poll->targets[i];
@@ -62,8 +62,7 @@ void fg_modbus_budget_print(const struct fg_modbus_budget *budget, char *text, s
                           budget->devices, budget->devices == 1 ? "" : "s", budget->percent, oldest_s);
     if (budget->percent > 100 && length > 0 && (size_t)length < size) {
         snprintf(text + length, size - (size_t)length,
-                 "; more than it can carry: make poll_interval %.1f times as long, or raise baud, or read "
-                 "fewer points",
-                 budget->percent / 80);
+                 "; more than it can carry: make poll_interval %.1f times as long, %sor read fewer points",
+                 budget->percent / 80, budget->serial ? "or raise baud, " : "");
     }
 }
