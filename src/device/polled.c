@@ -261,11 +261,12 @@ static void on_refused(void *context, size_t index, const uint16_t *points, size
     name_points(device, points, count, names, sizeof names);
     const char *name = device->device->source->origin->device;
     if (exception) {
-        fg_log_port(FG_LOG_WARNING, poller->port->settings->name, name,
-                    "refused with exception %u (%s), and asked for only once an hour from now on: %s",
-                    exception, fg_modbus_exception_name(exception), names);
+        fg_log_limited(&device->refusal_limit, FG_LOG_WARNING, poller->port->settings->name, name,
+                       "refused with exception %u (%s), and asked for only once an hour from now on: %s",
+                       exception, fg_modbus_exception_name(exception), names);
     } else {
-        fg_log_port(FG_LOG_WARNING, poller->port->settings->name, name, "not refused any more: %s", names);
+        fg_log_limited(&device->refusal_limit, FG_LOG_WARNING, poller->port->settings->name, name,
+                       "not refused any more: %s", names);
     }
 }
 

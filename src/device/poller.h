@@ -34,7 +34,8 @@ struct fg_polled_device {
     size_t count, group_count;
     struct fg_polled_point *points;
     struct fg_polled_group *groups; /* as the protocol numbers them: by period, the shortest first */
-    bool silent;                    /* that it does not answer was told */
+    struct fg_log_limit refusal_limit;
+    bool silent; /* that it does not answer was told */
 };
 
 struct fg_poller {
