@@ -249,6 +249,10 @@ static bool take(struct fg_modbus_poll *poll, enum fg_modbus_event event,
         poll->events->rejected(poll->context, reason);
         if (reason == FG_REASON_DUPLICATE) {
             hasten(poll, now_ns);
+        } else if (reason == FG_REASON_INCOMPLETE && poll->mode == FG_MODBUS_TCP) {
+            /* Without a CRC, its rest would be as good as that of the next frame that is cut: it has some time
+             * to come while nothing is expected. */
+            poll->free_ns = now_ns + poll->gap_ns;
         }
         return true;
     default:
@@ -420,7 +424,8 @@ static bool line_is_free(const struct fg_modbus_poll *poll, int64_t now_ns, int6
     if (poll->in_flight == poll->pipeline) {
         return false;
     }
-    if (poll->mode == FG_MODBUS_RTU && fg_modbus_matcher_holds(&poll->matcher)) {
+    bool idle = poll->mode == FG_MODBUS_RTU || poll->in_flight == 0;
+    if (idle && fg_modbus_matcher_holds(&poll->matcher)) {
         return false; /* until its silence, at which it wakes anyway */
     }
     if (poll->free_ns > now_ns) {
