@@ -215,12 +215,20 @@ static void make_faults(struct site *site, unsigned each)
         if (!(exceptions >> fault & 1)) {
             atomic_store(&site->meter.faults, 1U << fault);
             wait_requests(site, each);
+            while (atomic_load(&site->meter.made[fault]) == 0) {
+                wait_requests(site, 5);
+            }
         }
     }
     atomic_store(&site->meter.faults, UINT32_MAX & ~exceptions);
     wait_requests(site, each * 4);
     atomic_store(&site->meter.faults, exceptions); /* what is refused is asked for no more: last */
     wait_requests(site, each * 2);
+    for (unsigned fault = METER_EXCEPTION_1; fault <= METER_EXCEPTION_6; fault++) {
+        while (atomic_load(&site->meter.made[fault]) == 0) {
+            wait_requests(site, 5);
+        }
+    }
     atomic_store(&site->meter.percent, 0);
 }
 
@@ -241,11 +249,6 @@ static void no_fault_brings_a_wrong_value(void **state, enum way way)
     print_rejected(site->bench);
     assert_true(ledger.answers * 4 > good * 3);
     assert_true(good <= ledger.answers + all_rejected(site->bench) + 1); /* one may be under way */
-    for (unsigned fault = METER_RIGHT; fault < METER_FAULTS; fault++) {
-        if (atomic_load(&site->meter.made[fault]) == 0) {
-            fail_msg("no answer was %s", meter_fault_names[fault]);
-        }
-    }
     site_free(site);
 }
 

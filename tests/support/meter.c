@@ -14,12 +14,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-const char *const meter_fault_names[METER_FAULTS] = {
-    "right",       "late",        "twice",       "twice later", "foreign unit", "wrong function",
-    "too long",    "too short",   "wrong check", "echo",        "noise before", "noise after",
-    "exception 1", "exception 4", "exception 6", "silent",      "cut",          "half",
-};
-
 #define WITH_NEXT_REQUEST 1
 
 static uint32_t next_random(struct meter *meter)

@@ -39,8 +39,6 @@ enum meter_fault {
     METER_FAULTS,
 };
 
-extern const char *const meter_fault_names[METER_FAULTS];
-
 #define METER_UNITS 16
 #define METER_QUEUE 64
 
