@@ -10,11 +10,12 @@
 /* A request that cannot be written for so long: nobody reads at the other end. */
 #define SENDING_MAX_NS (10 * FG_NS_PER_S)
 
-/* A connection on which nothing comes may be none any more: it is made anew after this, and after twice as
- * long each time. */
-#define PATIENCE_MIN_NS  (30 * FG_NS_PER_S)
-#define PATIENCE_MAX_NS  (600 * FG_NS_PER_S)
-#define PATIENCE_UNHEARD 3
+/* A connection on which nothing comes may be none any more: it is made anew after so many timeouts, at least
+ * this time, and after twice as long each time that it did not help. */
+#define PATIENCE_TIMEOUTS 20
+#define PATIENCE_MIN_NS   FG_NS_PER_S
+#define PATIENCE_MAX_NS   (600 * FG_NS_PER_S)
+#define PATIENCE_UNHEARD  3
 
 /* The link that is polled, on its strand. */
 struct poller_link {
@@ -26,6 +27,16 @@ struct poller_link {
     bool sending;
     uint8_t adu[FG_MODBUS_ADU_MAX];
 };
+
+static int64_t patience_of(const struct fg_poller *poller)
+{
+    int64_t longest_ns = PATIENCE_MIN_NS / PATIENCE_TIMEOUTS;
+    for (size_t i = 0; i < poller->polling.count; i++) {
+        int64_t timeout_ns = poller->polling.devices[i].timeout_ns;
+        longest_ns = timeout_ns > longest_ns ? timeout_ns : longest_ns;
+    }
+    return longest_ns * PATIENCE_TIMEOUTS;
+}
 
 static struct poller_link *link_of(struct fg_op *op)
 {
@@ -124,7 +135,7 @@ static size_t on_received(void *context, const struct fg_packet *packet)
         poller->now_ns = packet->received_ns > poller->now_ns ? packet->received_ns : poller->now_ns;
         poller->heard_ns = poller->now_ns;
         poller->unheard = 0;
-        poller->patience_ns = PATIENCE_MIN_NS;
+        poller->patience_ns = patience_of(poller);
         fg_modbus_poll_feed(poller->poll, packet->data, packet->size, poller->now_ns);
         pump(state);
     }
@@ -203,8 +214,8 @@ int fg_poller_new(struct fg_port *port, struct fg_poller **poller)
         return -ENOMEM;
     }
     made->port = port;
-    made->patience_ns = PATIENCE_MIN_NS;
     int error = fg_polling_init(&made->polling, port->settings);
+    made->patience_ns = patience_of(made);
     made->serial = made->polling.settings.line != NULL;
     if (!error) {
         error = fg_modbus_poll_new(&made->polling.settings, made->polling.devices, made->polling.count,

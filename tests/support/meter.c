@@ -26,6 +26,13 @@ static uint32_t next_random(struct meter *meter)
 
 static void put(struct meter *meter, int64_t due_ns, const uint8_t *bytes, size_t size, bool good)
 {
+    unsigned waiting = 1;
+    for (size_t i = 0; i < METER_QUEUE; i++) {
+        waiting += meter->queue[i].due_ns != 0;
+    }
+    if (waiting > atomic_load(&meter->most)) {
+        atomic_store(&meter->most, waiting);
+    }
     for (size_t i = 0; i < METER_QUEUE; i++) {
         if (meter->queue[i].due_ns == 0) {
             meter->queue[i].due_ns = due_ns;

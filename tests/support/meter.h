@@ -58,6 +58,7 @@ struct meter {
     bool started;
     /* What it did. */
     atomic_uint requests;
+    atomic_uint most;        /* answers under way at a time */
     atomic_uint connections; /* after the first */
     atomic_uint good;        /* whole and right answers with registers that were written, doubles included */
     atomic_uint made[METER_FAULTS];      /* by kind */
