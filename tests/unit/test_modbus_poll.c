@@ -393,6 +393,25 @@ static void the_budget_holds_on_the_line(void **state)
     }
 }
 
+static void the_rest_of_a_frame_cut_short_has_time_to_come_on_tcp(void **state)
+{
+    (void)state;
+    struct fg_test_device *device = device_with(1);
+    LINE->tcp = true;
+    LINE->serial = false;
+    fg_test_line_start();
+    fg_test_line_run(900 * TEST_MS);
+    device->dead = true;
+    fg_test_line_run(200 * TEST_MS);
+    assert_int_equal(device->asked, 2); /* the second time at 1 s */
+    static const uint8_t cut[] = { 0, 2, 0, 0, 0, 5, 1, 3, 2 };
+    fg_modbus_poll_feed(LINE->poll, cut, sizeof cut, LINE->now_ns);
+    fg_test_line_run(390 * TEST_MS); /* 200 ms until it counts as cut short, and as many for its rest */
+    assert_int_equal(device->asked, 2);
+    fg_test_line_run(20 * TEST_MS);
+    assert_int_equal(device->asked, 3);
+}
+
 int main(void)
 {
 #define POLL(test) cmocka_unit_test_setup_teardown(test, begin, end)
@@ -413,6 +432,7 @@ int main(void)
         POLL(a_hurried_point_is_read_again_when_it_is_being_read),
         POLL(pipelining_is_off_by_default),
         POLL(a_pipeline_has_several_requests_outstanding),
+        POLL(the_rest_of_a_frame_cut_short_has_time_to_come_on_tcp),
         POLL(nothing_is_sent_while_the_link_is_down),
         POLL(a_request_under_way_when_the_link_goes_down_is_asked_again),
         POLL(a_line_without_devices_waits_for_ever),
