@@ -250,8 +250,8 @@ static bool take(struct fg_modbus_poll *poll, enum fg_modbus_event event,
         if (reason == FG_REASON_DUPLICATE) {
             hasten(poll, now_ns);
         } else if (reason == FG_REASON_INCOMPLETE && poll->mode == FG_MODBUS_TCP) {
-            /* Without a CRC, its rest would be as good as that of the next frame that is cut: it has some time
-             * to come while nothing is expected. */
+            /* Without a CRC, its rest would be as good as that of the next frame that is cut: it has some
+             * time to come while nothing is expected. */
             poll->free_ns = now_ns + poll->gap_ns;
         }
         return true;
