@@ -18,20 +18,28 @@ struct port_link {
     struct fg_port *port;
     struct fg_link *link;
     struct fg_framer framer;
-    struct fg_device *device; /* of the latest frame: saves the look-up */
-    bool several;             /* devices were on it */
-    bool waits;               /* for room for refused; counted in port->waiting */
-    struct fg_buffer refused; /* a frame that the sink had no room for */
-    int64_t refused_ns;       /* when it was received */
-    union fg_address peer;
-    struct gap *gap; /* where silence ends a frame */
-    struct fg_task burial;
+    struct fg_device *device;     /* of the latest frame: saves the look-up */
+    bool several;                 /* devices were on it */
+    struct refused *refused;      /* it waits for room for this; counted in port->waiting */
+    const union fg_address *peer; /* of the connection: the link's */
+    struct gap *gap;              /* where silence ends a frame */
 };
+
+_Static_assert(sizeof(struct port_link) <= 112, "a link that idles is small");
+
+/* A frame that the sink had no room for. */
+struct refused {
+    int64_t received_ns;
+    struct fg_buffer frame;
+};
+
+static const union fg_address nobody;
 
 struct gap {
     struct fg_timer timer;
     struct port_link *owner;
     int64_t received_ns;
+    struct fg_task burial; /* of owner */
 };
 
 /* A device that is not taken, by its name. */
@@ -165,33 +173,47 @@ static int take_frame(struct port_link *state, const struct fg_frame *frame, int
 static void keep_refused(struct port_link *state, const struct fg_frame *frame, int64_t received_ns)
 {
     struct fg_port *port = state->port;
-    if (fg_buffer_append(&state->refused, frame->bytes, frame->size)) {
+    struct refused *refused = calloc(1, sizeof *refused);
+    if (refused) {
+        fg_buffer_init(&refused->frame, FG_TURN_BYTES * 32);
+    }
+    if (!refused || fg_buffer_append(&refused->frame, frame->bytes, frame->size)) {
+        free(refused);
         fg_log_limited(&port->reject_limits[0], FG_LOG_ERROR, port->settings->name, NULL,
                        "no memory to keep a reading while the queue is full: it is lost");
         fg_device_lose(state->device, FG_LOSS_NO_MEMORY, fg_wall_at(received_ns));
         fg_count(&port->received, 1);
         return;
     }
-    state->waits = true;
-    state->refused_ns = received_ns;
+    refused->received_ns = received_ns;
+    state->refused = refused;
     atomic_fetch_add(&port->waiting, 1);
     fg_link_pause(state->link);
 }
 
+static void free_refused(struct port_link *state)
+{
+    if (state->refused) {
+        fg_buffer_fini(&state->refused->frame);
+        free(state->refused);
+        state->refused = NULL;
+    }
+}
+
 static bool offer_refused(struct port_link *state)
 {
-    if (!state->waits) {
+    const struct refused *refused = state->refused;
+    if (!refused) {
         return true;
     }
     static const uint8_t nothing[1];
-    struct fg_frame frame = { .bytes = state->refused.size > 0 ? state->refused.bytes : nothing,
-                              .size = state->refused.size };
-    if (take_frame(state, &frame, state->refused_ns, &state->peer) == -ENOBUFS) {
+    struct fg_frame frame = { .bytes = refused->frame.size > 0 ? refused->frame.bytes : nothing,
+                              .size = refused->frame.size };
+    if (take_frame(state, &frame, refused->received_ns, state->peer) == -ENOBUFS) {
         fg_link_pause(state->link);
         return false;
     }
-    fg_buffer_fini(&state->refused);
-    state->waits = false;
+    free_refused(state);
     atomic_store(&state->port->waited_ns, fg_clock_now_ns());
     atomic_fetch_sub(&state->port->waiting, 1);
     return true;
@@ -243,7 +265,7 @@ static size_t on_received(void *context, const struct fg_packet *packet)
         return packet->size;
     }
     if (packet->from) {
-        state->peer = *packet->from;
+        state->peer = packet->from;
     }
     const uint8_t *input = packet->data;
     size_t size = packet->size;
@@ -279,13 +301,13 @@ static void on_silence(struct fg_timer *timer)
         return;
     }
     enum fg_framing_result result = fg_framer_end(&state->framer, FG_FRAMING_SILENCE, &frame, &reason);
-    handle(state, result, &frame, reason, gap->received_ns, &state->peer);
+    handle(state, result, &frame, reason, gap->received_ns, state->peer);
 }
 
 static void free_link(struct port_link *state)
 {
     fg_framer_fini(&state->framer);
-    fg_buffer_fini(&state->refused);
+    free_refused(state);
     free(state->gap);
     free(state);
 }
@@ -299,7 +321,7 @@ static void *on_up(void *context, struct fg_link *link)
     }
     state->port = port;
     state->link = link;
-    fg_buffer_init(&state->refused, FG_TURN_BYTES * 32);
+    state->peer = &nobody;
     const struct fg_chosen *framing = &port->settings->framing;
     if (framing->variant) {
         fg_framer_init(&state->framer, framing->variant, framing->settings);
@@ -343,7 +365,7 @@ static void tell_down(struct port_link *state)
 
 static void bury(struct fg_task *task)
 {
-    free_link((struct port_link *)(void *)((char *)task - offsetof(struct port_link, burial)));
+    free_link(((struct gap *)(void *)((char *)task - offsetof(struct gap, burial)))->owner);
 }
 
 static void on_down(void *context, int error)
@@ -357,7 +379,7 @@ static void on_down(void *context, int error)
         enum fg_reason reason = FG_REASON_NONE;
         enum fg_framing_result result = fg_framer_end(&state->framer, FG_FRAMING_LINK_DOWN, &frame, &reason);
         int64_t received_ns = state->gap ? state->gap->received_ns : fg_clock_now_ns();
-        handle(state, result, &frame, reason, received_ns, &state->peer);
+        handle(state, result, &frame, reason, received_ns, state->peer);
     }
     tell_down(state);
     atomic_fetch_sub_explicit(&port->links, 1, memory_order_relaxed);
@@ -367,8 +389,8 @@ static void on_down(void *context, int error)
     }
     /* The timer's task may still stand in the link's mailbox: the state goes with a task behind it. */
     fg_timer_stop(&state->gap->timer);
-    state->burial.run = bury;
-    fg_strand_post(fg_link_strand(state->link), &state->burial);
+    state->gap->burial.run = bury;
+    fg_strand_post(fg_link_strand(state->link), &state->gap->burial);
 }
 
 const struct fg_link_events fg_stream_events = {

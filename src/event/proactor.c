@@ -299,7 +299,7 @@ static void end(struct fg_task *task)
     struct fg_proactor_channel *channel =
         (struct fg_proactor_channel *)((char *)task - offsetof(struct fg_proactor_channel, end));
     fg_io_close(&channel->base, channel->fd);
-    fg_accepted_fini(&channel->accepted);
+    fg_accepted_free(channel->accepted);
     fg_strand_close(&channel->base.strand, strand_closed);
 }
 

@@ -69,8 +69,8 @@ struct fg_side {
 
 /* Connections that the kernel made before anybody asked for them. */
 struct fg_accepted {
-    int *fds;
     unsigned first, count, room;
+    int fds[];
 };
 
 struct fg_proactor_channel {
@@ -81,10 +81,10 @@ struct fg_proactor_channel {
     void *buffer; /* holds what was read, until done has returned; passed on with finished */
     struct fg_proactor_channel *next_work;
     struct fg_proactor_channel *next_starved, *previous_starved;
-    struct fg_accepted accepted;
-    int fd; /* base.fd, also while the channel closes */
-    bool has_work, starved, fed, closing;
-    bool connecting;
+    struct fg_accepted *accepted; /* NULL before the first */
+    int fd;                       /* base.fd, also while the channel closes */
+    /* The main thread's alone. */
+    bool has_work : 1, starved : 1, fed : 1, closing : 1, connecting : 1;
     /* Datagrams only, for the kernel. */
     struct msghdr message[];
 };
@@ -160,9 +160,14 @@ void fg_proactor_cancel_completed(struct fg_proactor_channel *channel, unsigned 
 /* --- proactor_accept.c: connections that nobody asked for yet --- */
 
 /* Closes the connection when there are too many. */
-void fg_accepted_push(struct fg_accepted *accepted, int fd);
+void fg_accepted_push(struct fg_accepted **accepted, int fd);
 int fg_accepted_pop(struct fg_accepted *accepted); /* -1 when there is none */
-void fg_accepted_fini(struct fg_accepted *accepted);
+void fg_accepted_free(struct fg_accepted *accepted);
+
+static inline unsigned fg_accepted_count(const struct fg_accepted *accepted)
+{
+    return accepted ? accepted->count : 0;
+}
 
 /* No more are taken ahead of who asks for them. */
 #define FG_ACCEPTED_AHEAD 16

@@ -113,13 +113,13 @@ static void complete_accept(struct fg_proactor_channel *channel, int result)
 {
     struct fg_side *own = &channel->sides[FG_IN];
     bool waited_for = own->op && own->op->kind == FG_OP_ACCEPT;
-    if (result >= 0 && waited_for && channel->accepted.count == 0) {
+    if (result >= 0 && waited_for && fg_accepted_count(channel->accepted) == 0) {
         fg_proactor_finish_accept(channel, result);
     } else if (result >= 0) {
         /* Behind those who came before: the ACCEPT, if it has just been asked for, is theirs. */
         fg_accepted_push(&channel->accepted, result);
         fg_proactor_of(channel)->counts.ahead++;
-        if (channel->accepted.count >= FG_ACCEPTED_AHEAD) {
+        if (fg_accepted_count(channel->accepted) >= FG_ACCEPTED_AHEAD) {
             own->unwanted = own->in_kernel;
         }
     } else if (waited_for && result != -EAGAIN && result != -ECANCELED && !fg_io_is_of_connection(-result)) {

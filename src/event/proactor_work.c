@@ -186,7 +186,7 @@ void fg_proactor_finish_accept(struct fg_proactor_channel *channel, int fd)
 
 static void start_accept(struct fg_proactor_channel *channel)
 {
-    int fd = fg_accepted_pop(&channel->accepted);
+    int fd = fg_accepted_pop(channel->accepted);
     if (fd >= 0) {
         fg_proactor_finish_accept(channel, fd);
     } else if (!channel->sides[FG_IN].in_kernel) {
@@ -199,7 +199,7 @@ static void start_accept(struct fg_proactor_channel *channel)
 
 static void start_poll(struct fg_proactor_channel *channel, const struct fg_op *op)
 {
-    if (channel->accepted.count > 0 && op->poll.events & POLLIN) {
+    if (fg_accepted_count(channel->accepted) > 0 && op->poll.events & POLLIN) {
         fg_proactor_finish(channel, FG_IN, POLLIN); /* of which the kernel knows nothing any more */
     } else {
         wait_for(channel, FG_IN, (unsigned short)op->poll.events);

@@ -26,9 +26,13 @@
 #define MOST_BUFFERS 16
 #define BUFFER_BYTES 65536 /* the largest datagram */
 
+/* Channels share their locks, for there can be many of them; nobody holds two. */
+#define CHANNEL_LOCKS 64
+
 struct simulated {
     struct fg_poller poller; /* its lock also guards the list below, and is taken before a channel's */
     struct fg_buffers buffers;
+    pthread_mutex_t locks[CHANNEL_LOCKS];
     struct simulated_channel *first_starved, *last_starved; /* channels that wait for a buffer */
 };
 
@@ -41,7 +45,6 @@ struct side {
 
 struct simulated_channel {
     struct fg_channel base; /* in and out: from submit until done is called; the strand's */
-    pthread_mutex_t lock;
     struct side in, out;
     struct fg_task end;
     struct simulated_channel *next_starved;
@@ -57,9 +60,17 @@ static struct simulated *model_of(const struct simulated_channel *channel)
     return (struct simulated *)channel->base.model;
 }
 
+static pthread_mutex_t *lock_of(const struct simulated_channel *channel)
+{
+    return &model_of(channel)->locks[(uintptr_t)channel / sizeof *channel % CHANNEL_LOCKS];
+}
+
 static void close_model(struct fg_model *model)
 {
     struct simulated *simulated = (struct simulated *)model;
+    for (size_t i = 0; i < CHANNEL_LOCKS; i++) {
+        pthread_mutex_destroy(&simulated->locks[i]);
+    }
     fg_poller_close(&simulated->poller);
     fg_buffers_fini(&simulated->buffers);
     free(simulated);
@@ -74,6 +85,9 @@ static int open_model(struct fg_pool *pool, struct fg_model **model)
         return error;
     }
     fg_buffers_init(&simulated->buffers, MOST_BUFFERS, BUFFER_BYTES);
+    for (size_t i = 0; i < CHANNEL_LOCKS; i++) {
+        pthread_mutex_init(&simulated->locks[i], NULL);
+    }
     *model = &simulated->poller.base;
     return 0;
 }
@@ -196,7 +210,7 @@ static void dispatch(void *context, uint32_t events)
     struct simulated_channel *channel = context;
     struct simulated *simulated = model_of(channel);
     const uint32_t bad = EPOLLHUP | EPOLLERR;
-    pthread_mutex_lock(&channel->lock);
+    pthread_mutex_lock(lock_of(channel));
     channel->armed = 0;
     if (channel->out.waiting && events & (EPOLLOUT | bad)) {
         perform_out(channel);
@@ -209,7 +223,7 @@ static void dispatch(void *context, uint32_t events)
         }
     }
     arm_or_fail(channel);
-    pthread_mutex_unlock(&channel->lock);
+    pthread_mutex_unlock(lock_of(channel));
 }
 
 static int wait_batch(struct fg_model *model)
@@ -227,10 +241,10 @@ static void feed_starved(struct simulated *simulated)
         if (!simulated->first_starved) {
             simulated->last_starved = NULL;
         }
-        pthread_mutex_lock(&channel->lock);
+        pthread_mutex_lock(lock_of(channel));
         channel->starved = false;
         arm_or_fail(channel);
-        pthread_mutex_unlock(&channel->lock);
+        pthread_mutex_unlock(lock_of(channel));
     }
     pthread_mutex_unlock(&simulated->poller.lock);
 }
@@ -265,7 +279,6 @@ static void strand_closed(struct fg_strand *strand)
     struct simulated_channel *channel = (struct simulated_channel *)strand;
     void (*closed)(void *owner) = channel->base.closed;
     void *owner = channel->base.owner;
-    pthread_mutex_destroy(&channel->lock);
     free(channel);
     closed(owner);
 }
@@ -293,10 +306,8 @@ static int channel_new(struct fg_model *model, int fd, enum fg_channel_flags fla
     made->out.finished.run = out_finished;
     made->end.run = end;
     fg_strand_init(&made->base.strand, model->pool);
-    pthread_mutex_init(&made->lock, NULL);
     int error = fg_poller_add((struct fg_poller *)model, made, &made->tag);
     if (error) {
-        pthread_mutex_destroy(&made->lock);
         free(made);
         return error;
     }
@@ -321,7 +332,7 @@ static int submit(struct fg_channel *base, struct fg_op *op)
         op->send.sent = 0;
     }
     *current = op;
-    pthread_mutex_lock(&channel->lock);
+    pthread_mutex_lock(lock_of(channel));
     side->waiting = op;
     int error = 0;
     if (op->kind == FG_OP_CONNECT) {
@@ -332,21 +343,21 @@ static int submit(struct fg_channel *base, struct fg_op *op)
         side->waiting = NULL;
         *current = NULL;
     }
-    pthread_mutex_unlock(&channel->lock);
+    pthread_mutex_unlock(lock_of(channel));
     return error;
 }
 
 static void cancel(struct fg_channel *base, struct fg_op *op)
 {
     struct simulated_channel *channel = (struct simulated_channel *)base;
-    pthread_mutex_lock(&channel->lock);
+    pthread_mutex_lock(lock_of(channel));
     if (channel->in.waiting == op) {
         finish(channel, &channel->in, -ECANCELED);
     } else if (channel->out.waiting == op) {
         channel->connecting = false;
         finish(channel, &channel->out, -ECANCELED);
     }
-    pthread_mutex_unlock(&channel->lock);
+    pthread_mutex_unlock(lock_of(channel));
 }
 
 static void unstarve(struct simulated *simulated, struct simulated_channel *channel)
@@ -376,7 +387,7 @@ static void channel_close(struct fg_channel *base, void (*closed)(void *owner))
     pthread_mutex_lock(&simulated->poller.lock);
     unstarve(simulated, channel);
     pthread_mutex_unlock(&simulated->poller.lock);
-    pthread_mutex_lock(&channel->lock);
+    pthread_mutex_lock(lock_of(channel));
     if (channel->registered) {
         epoll_ctl(simulated->poller.epoll_fd, EPOLL_CTL_DEL, base->fd, NULL);
     }
@@ -388,7 +399,7 @@ static void channel_close(struct fg_channel *base, void (*closed)(void *owner))
     if (channel->out.waiting) {
         finish(channel, &channel->out, -ECANCELED);
     }
-    pthread_mutex_unlock(&channel->lock);
+    pthread_mutex_unlock(lock_of(channel));
     fg_strand_post(&base->strand, &channel->end);
 }
 

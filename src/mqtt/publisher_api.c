@@ -64,6 +64,7 @@ int fg_publisher_new(const struct fg_publisher_options *options, struct fg_publi
     fg_outbox_init(&publisher->outbox, (size_t)options->queue_bytes);
     fg_losses_init(&publisher->losses);
     fg_availability_init(&publisher->availability);
+    fg_connect_init(publisher);
     int error = make_locks(publisher);
     if (!error) {
         error = make_topics(publisher, options->gateway);

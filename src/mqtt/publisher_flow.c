@@ -366,8 +366,8 @@ void fg_flow_up(struct fg_publisher *publisher)
     atomic_store_explicit(&publisher->connected, true, memory_order_relaxed);
 }
 
-/* What was handed over with QoS 0 and never written: the library has dropped it. Availability is told anew on
- * the next connection anyway, and statistics are stale by then. */
+/* What was handed over and will not be sent again: of QoS 0 what was never written; or the library forgot
+ * all. Availability is told anew on the next connection anyway, and statistics are stale by then. */
 static void take_back(struct fg_publisher *publisher, struct fg_flight *flight, struct fg_chain *unwritten)
 {
     if (flight->message) {
@@ -391,7 +391,7 @@ void fg_flow_down(struct fg_publisher *publisher)
     while (entry) {
         struct fg_flight *newer = entry->newer;
         struct fg_flight flight;
-        if (entry->qos == 0) {
+        if (entry->qos == 0 || publisher->session->forgot) {
             fg_inflight_remove(&publisher->inflight, entry, &flight);
             take_back(publisher, &flight, &unwritten);
         }
@@ -421,7 +421,8 @@ bool fg_flow_has_work(struct fg_publisher *publisher)
 
 bool fg_flow_is_tight(const struct fg_publisher *publisher)
 {
-    return slots(publisher) <= publisher->session->max_inflight / 2;
+    const struct fg_session *session = publisher->session;
+    return slots(publisher) <= session->max_inflight / 2 || publisher->inflight.qos2 > session->max_qos2 / 2;
 }
 
 unsigned fg_flow_wants(const struct fg_publisher *publisher, int64_t now_ns)

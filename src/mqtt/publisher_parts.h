@@ -1,7 +1,7 @@
 /*
  * The inside of the publisher, shared between its files: publisher_api.c (calls from other threads),
- * publisher.c (the thread, when to connect), publisher_flow.c (what is handed to the connection and what
- * comes back).
+ * publisher.c (the thread), publisher_connect.c (when and where to connect), publisher_flow.c (what is handed
+ * to the connection and what comes back).
  */
 #ifndef FIELDGATE_MQTT_PUBLISHER_PARTS_H
 #define FIELDGATE_MQTT_PUBLISHER_PARTS_H
@@ -10,6 +10,7 @@
 #include "inflight.h"
 #include "losses.h"
 #include "outbox.h"
+#include "publisher_connect.h"
 #include "publisher_session.h"
 
 #include "fieldgate/log.h"
@@ -105,6 +106,7 @@ struct fg_publisher {
     int64_t lost_ns;         /* when the last connection was lost */
     int64_t tick_ns;         /* UP: when the library wants its turn */
     int64_t linger_until_ns; /* 0: nothing lingers */
+    struct fg_connector connector;
     char last_reason[sizeof((struct fg_session *)0)->reason];
 };
 

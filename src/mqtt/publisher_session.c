@@ -1,6 +1,9 @@
 #include "publisher_session.h"
 
-#include "publisher_secret.h"
+#include "publisher_events.h"
+#include "publisher_guard.h"
+#include "publisher_handle.h"
+#include "publisher_socket.h"
 
 #include "fieldgate/clock.h"
 #include "fieldgate/log.h"
@@ -9,8 +12,6 @@
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -18,13 +19,22 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* MQTT 5.0, 2.1.4: a remaining length of 268 435 455 and the five bytes before it. */
-#define PACKET_MAX ((size_t)268435455 + 5)
-
 /* MQTT 3.1.1 has no word for how many QoS 2 messages a broker takes at once, and mosquitto can disconnect a
  * client that sends more than its max_inflight_messages, each time that they are sent again. This is that
  * setting's default. */
 #define UNTOLD_QOS2_MAX 20
+
+/* Bytes that a broker may send unasked while it does not take what is sent to it. */
+#define STRAY_UNANSWERED_MAX ((int64_t)32 * 1024)
+
+/* Of these, what pings and the like come to between two ticks. */
+#define STRAY_FREE 64
+
+/* A broker may ask for a shorter keepalive than is sensible to judge it by. */
+#define PATIENCE_MIN_NS (5 * FG_NS_PER_S)
+
+#define TICK_MIN_NS (100 * FG_NS_PER_MS)
+#define TICK_MAX_NS (10 * FG_NS_PER_S)
 
 static pthread_once_t library_once = PTHREAD_ONCE_INIT;
 
@@ -39,150 +49,23 @@ size_t fg_session_capacity(const struct fg_mqtt_settings *settings)
     return (size_t)settings->max_inflight;
 }
 
-static void on_connect(struct mosquitto *library, void *context, int reason, int flags,
-                       const mosquitto_property *properties)
+static void adopt(struct fg_session *session, struct mosquitto *library, struct fg_tls *tls)
 {
-    struct fg_session *session = context;
-    (void)library;
-    session->connack = reason;
-    session->present = flags & 1;
-    /* The library keeps what a broker said before where this one is silent, and acts on it; so does this. */
-    uint16_t inflight = 0;
-    uint16_t keepalive = 0;
-    uint32_t packet = 0;
-    uint8_t qos = 2;
-    if (mosquitto_property_read_int16(properties, MQTT_PROP_RECEIVE_MAXIMUM, &inflight, false) &&
-        inflight > 0 && inflight < session->settings->max_inflight) {
-        session->max_inflight = inflight;
-    }
-    if (mosquitto_property_read_int16(properties, MQTT_PROP_SERVER_KEEP_ALIVE, &keepalive, false)) {
-        session->keepalive_s = keepalive;
-    }
-    if (mosquitto_property_read_int32(properties, MQTT_PROP_MAXIMUM_PACKET_SIZE, &packet, false) &&
-        packet > 0) {
-        session->max_packet = packet < PACKET_MAX ? packet : PACKET_MAX;
-    }
-    if (mosquitto_property_read_byte(properties, MQTT_PROP_MAXIMUM_QOS, &qos, false)) {
-        session->max_qos = qos;
-    }
+    fg_events_attach(library);
+    session->library = library;
+    session->tls = tls;
+    session->max_qos = 2;
+    session->max_packet = FG_PACKET_MAX;
+    session->other_limits = false;
 }
 
-static void on_disconnect(struct mosquitto *library, void *context, int reason,
-                          const mosquitto_property *properties)
+static int set_up(struct fg_session *session)
 {
-    struct fg_session *session = context;
-    (void)library;
-    (void)properties;
-    /* The library's own errors come here too; they are below the reason codes of MQTT 5. */
-    if (reason >= 0x80 && reason <= 0xff && session->farewell == 0) {
-        session->farewell = reason;
-    }
-}
-
-static void record(struct fg_session *session, int mid, int reason)
-{
-    if (session->ack_count < session->ack_capacity) {
-        session->acks[session->ack_count++] = (struct fg_ack){ (uint16_t)mid, (uint8_t)reason };
-    }
-}
-
-static void on_publish(struct mosquitto *library, void *context, int mid, int reason,
-                       const mosquitto_property *properties)
-{
-    (void)library;
-    (void)properties;
-    record(context, mid, reason);
-}
-
-static void on_log(struct mosquitto *library, void *context, int level, const char *text)
-{
-    struct fg_session *session = context;
-    (void)library;
-    if (level == MOSQ_LOG_ERR && !session->library_error[0]) {
-        snprintf(session->library_error, sizeof session->library_error, "%s", text);
-    }
-}
-
-/* OpenSSL would ask at the terminal if there were no callback. */
-static int on_key_password(char *buffer, int size, int writing, void *library)
-{
-    const struct fg_session *session = mosquitto_userdata(library);
-    const char *password = session->secrets.key_password;
-    (void)writing;
-    size_t length = password ? strlen(password) : 0;
-    if (size <= 0 || length >= (size_t)size) {
-        return 0;
-    }
-    memcpy(buffer, password ? password : "", length + 1);
-    return (int)length;
-}
-
-static int set_user(struct fg_session *session)
-{
-    const struct fg_mqtt_settings *settings = session->settings;
-    if (!settings->username[0]) {
-        return 0;
-    }
-    char *password = NULL;
-    if (settings->password_file[0]) {
-        int error = fg_secret_read("password_file", settings->password_file, &password);
-        if (error) {
-            return error;
-        }
-    }
-    int result = mosquitto_username_pw_set(session->library, settings->username, password);
-    fg_secret_free(password);
-    if (result) {
-        fg_log(FG_LOG_ERROR, "mqtt.username: %s", mosquitto_strerror(result));
-        return result == MOSQ_ERR_NOMEM ? -ENOMEM : -EINVAL;
-    }
-    return 0;
-}
-
-/* Only the blocking connect takes properties; called without a host it keeps them for later and does no more.
- */
-static int set_session_expiry(struct fg_session *session)
-{
-    int64_t seconds = session->settings->session_expiry_ns / FG_NS_PER_S;
-    mosquitto_property *properties = NULL;
-    int result = mosquitto_property_add_int32(&properties, MQTT_PROP_SESSION_EXPIRY_INTERVAL,
-                                              seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX);
-    if (!result) {
-        result = mosquitto_connect_bind_v5(session->library, NULL, 0, session->keepalive_s, NULL, properties);
-    }
-    mosquitto_property_free_all(&properties);
-    return result == MOSQ_ERR_NOMEM ? result : MOSQ_ERR_SUCCESS;
-}
-
-static int set_up(struct fg_session *session, const char *will_topic)
-{
-    struct mosquitto *library = session->library;
-    bool v5 = session->settings->protocol == FG_MQTT_5;
-    int result =
-        mosquitto_int_option(library, MOSQ_OPT_PROTOCOL_VERSION, v5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311);
-    if (!result) {
-        result = mosquitto_will_set(library, will_topic, (int)strlen("offline"), "offline", 1, true);
-    }
-    if (!result && v5) {
-        result = set_session_expiry(session);
-    }
-    if (result) {
-        fg_log(FG_LOG_ERROR, "mqtt: the connection cannot be set up: %s", mosquitto_strerror(result));
-        return result == MOSQ_ERR_NOMEM ? -ENOMEM : -EINVAL;
-    }
-    /* As for a program with a thread of its own for the library: it queues what is published, instead of
-     * trying to write each packet at once and knocking at a pair of sockets that nobody reads. */
-    mosquitto_threaded_set(library, true);
-    mosquitto_connect_v5_callback_set(library, on_connect);
-    mosquitto_disconnect_v5_callback_set(library, on_disconnect);
-    mosquitto_publish_v5_callback_set(library, on_publish);
-    int error = set_user(session);
-    const struct fg_tls_settings *tls = session->settings->tls;
-    if (!error && tls) {
-        error = fg_tls_read(tls, &session->secrets);
-    }
-    if (!error && tls) {
-        error = fg_tls_configure(tls, &session->secrets, library, on_key_password);
+    struct mosquitto *library = NULL;
+    struct fg_tls *tls = NULL;
+    int error = fg_handle_new(session, &library, &tls);
+    if (!error) {
+        adopt(session, library, tls);
     }
     return error;
 }
@@ -196,22 +79,17 @@ int fg_session_new(const struct fg_mqtt_settings *settings, const char *client_i
         return -ENOMEM;
     }
     session->settings = settings;
-    session->max_qos = 2;
-    session->max_packet = PACKET_MAX;
+    session->protocol = settings->protocol;
+    session->will_qos = 1;
+    session->will_retain = true;
     session->max_inflight = (size_t)settings->max_inflight;
     session->keepalive_s = (int)(settings->keepalive_ns / FG_NS_PER_S);
     /* One library call acknowledges no more than is in flight, and what the publisher has given up on. */
     session->ack_capacity = 2 * fg_session_capacity(settings) + 16;
     session->acks = calloc(session->ack_capacity, sizeof *session->acks);
-    errno = 0;
-    session->library = mosquitto_new(client_id, settings->clean_session, session);
-    int error = -ENOMEM;
-    if (!session->library) {
-        error = errno ? -errno : -EINVAL;
-        fg_log(FG_LOG_ERROR, "mqtt.client_id: %s", strerror(-error));
-    } else if (session->acks) {
-        error = set_up(session, will_topic);
-    }
+    session->client_id = strdup(client_id);
+    session->will_topic = strdup(will_topic);
+    int error = session->acks && session->client_id && session->will_topic ? set_up(session) : -ENOMEM;
     if (error) {
         fg_session_free(session);
         return error;
@@ -224,9 +102,11 @@ void fg_session_free(struct fg_session *session)
 {
     if (session) {
         mosquitto_destroy(session->library);
-        fg_tls_secrets_fini(&session->secrets);
+        fg_tls_free(session->tls);
         fg_direct_fini(&session->direct);
         free(session->acks);
+        free(session->client_id);
+        free(session->will_topic);
         free(session);
     }
 }
@@ -239,8 +119,15 @@ static void go_down(struct fg_session *session, const char *reason)
     if (fd >= 0) {
         /* The library closes its socket only when it finds it broken, or at the next connect. */
         shutdown(fd, SHUT_RDWR);
-        mosquitto_loop_read(session->library, 1);
+        fg_guard_read(session->library);
     }
+}
+
+/* The keepalive, or where the broker wants none, after how long a dead one is looked for all the same. */
+static int wakeful_s(const struct fg_session *session)
+{
+    return session->keepalive_s > 0 ? session->keepalive_s
+                                    : (int)(session->settings->keepalive_ns / FG_NS_PER_S);
 }
 
 /* What the library's answer means for the connection; cause is errno as the call left it. */
@@ -249,20 +136,26 @@ static void settle(struct fg_session *session, int result, int cause)
     bool closed = mosquitto_socket(session->library) < 0;
     if (session->state == FG_SESSION_CONNECTING && session->connack == 0) {
         session->state = FG_SESSION_UP;
+        session->heard_ns = fg_clock_now_ns();
+        if (!closed) {
+            fg_socket_set_options(mosquitto_socket(session->library), wakeful_s(session));
+        }
         /* The library would make the text of a debug line for each message, to be thrown away here. */
-        mosquitto_log_callback_set(session->library, NULL);
+        fg_events_log(session->library, false);
     }
     if (session->state == FG_SESSION_DOWN || (!result && !closed)) {
         return;
     }
     char text[sizeof session->reason];
     if (session->connack > 0) {
-        bool v5 = session->settings->protocol == FG_MQTT_5;
+        bool v5 = session->protocol == FG_MQTT_5;
         snprintf(text, sizeof text, "the broker refused the connection: %s",
                  v5 ? mosquitto_reason_string(session->connack) : mosquitto_connack_string(session->connack));
     } else if (session->farewell) {
         snprintf(text, sizeof text, "the broker closed the connection: %s",
                  mosquitto_reason_string(session->farewell));
+    } else if (session->tls && session->library_error[0]) {
+        fg_tls_explain(session->tls, session->library_error, !session->verified, text);
     } else if (session->library_error[0]) {
         snprintf(text, sizeof text, "%s", session->library_error);
     } else if (result == MOSQ_ERR_EAI) {
@@ -277,33 +170,32 @@ static void settle(struct fg_session *session, int result, int cause)
     go_down(session, text);
 }
 
-static void set_socket_options(int fd)
-{
-    const int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-}
-
 void fg_session_prepare(struct fg_session *session)
 {
     session->reason[0] = session->library_error[0] = '\0';
     session->connack = -1;
     session->farewell = 0;
-    session->leaving = false;
+    session->leaving = session->unruly = session->forgot = session->held = false;
+    session->stray_from = -1;
     session->queued = 0;
     fg_direct_clear(&session->direct);
     session->verified = !session->settings->tls;
     session->max_inflight = (size_t)session->settings->max_inflight;
-    session->max_qos2 = session->settings->protocol == FG_MQTT_5 ? SIZE_MAX : UNTOLD_QOS2_MAX;
+    session->max_qos2 = session->protocol == FG_MQTT_5 ? SIZE_MAX : UNTOLD_QOS2_MAX;
     session->keepalive_s = (int)(session->settings->keepalive_ns / FG_NS_PER_S);
     session->state = FG_SESSION_CONNECTING;
-    mosquitto_log_callback_set(session->library, on_log);
+    fg_events_log(session->library, true);
     /* The bound that counts is the publisher's; the library's own stays out of its way. */
     mosquitto_int_option(session->library, MOSQ_OPT_SEND_MAXIMUM, (int)session->settings->max_inflight);
 }
 
 void fg_session_connect(struct fg_session *session, const char *host, int port)
 {
+    if (session->tls && fg_tls_prepare(session->tls, host, session->library_error) != 0) {
+        session->result = MOSQ_ERR_TLS;
+        session->cause = 0;
+        return;
+    }
     errno = 0;
     session->result = mosquitto_connect_async(session->library, host, port, session->keepalive_s);
     session->cause = errno;
@@ -313,7 +205,7 @@ void fg_session_begun(struct fg_session *session)
 {
     int fd = mosquitto_socket(session->library);
     if (fd >= 0) {
-        set_socket_options(fd);
+        fg_socket_set_options(fd, wakeful_s(session));
     }
     settle(session, session->result, session->cause);
 }
@@ -334,14 +226,13 @@ short fg_session_events(const struct fg_session *session)
 /* Goes on with the TLS handshake. Returns whether it is done, so that CONNECT may be written. */
 static bool shake_hands(struct fg_session *session, short revents)
 {
-    errno = 0;
-    int result = mosquitto_loop_read(session->library, 1);
+    int result = fg_guard_read(session->library);
     int cause = errno;
     if (result || mosquitto_socket(session->library) < 0) {
         settle(session, result ? result : MOSQ_ERR_TLS, cause);
         return false;
     }
-    switch (fg_tls_progress(session->library, session->settings->tls)) {
+    switch (fg_tls_progress(session->tls, session->library)) {
     case FG_TLS_VERIFIED:
         session->verified = true;
         return true;
@@ -358,11 +249,20 @@ static bool shake_hands(struct fg_session *session, short revents)
     return false;
 }
 
-static int socket_error(int fd)
+/* A connection that broke before the broker accepted; the library may take it for one that is not there yet.
+ * With TLS the broker may have said why in what can be read still. */
+static bool broke(struct fg_session *session, int fd, short revents)
 {
-    int error = 0;
-    socklen_t size = sizeof error;
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : 0;
+    int error =
+        session->state == FG_SESSION_CONNECTING && (revents & (POLLERR | POLLHUP)) ? fg_socket_error(fd) : 0;
+    if (error && session->tls && (revents & POLLIN)) {
+        int result = fg_guard_read(session->library);
+        settle(session, result, error);
+    }
+    if (error && session->state != FG_SESSION_DOWN) {
+        go_down(session, strerror(error));
+    }
+    return error != 0;
 }
 
 /* Returns whether nothing is left that goes past the library; if not, the connection may be down. */
@@ -374,12 +274,43 @@ static bool write_directly(struct fg_session *session)
     size_t packets = 0;
     int error = fg_direct_write(&session->direct, mosquitto_socket(session->library), &packets);
     for (size_t i = 0; i < packets; i++) {
-        record(session, FG_DIRECT_MID, 0);
+        fg_events_acknowledged(session, FG_DIRECT_MID, 0);
     }
     if (error && error != -EAGAIN) {
         settle(session, MOSQ_ERR_ERRNO, -error);
     }
     return !error;
+}
+
+/* What a broker sends unasked costs memory: the library stores QoS 2 messages that are never released,
+ * answers what it does not know, and takes any length for the length of a packet. */
+static void watch_strays(struct fg_session *session, bool asked_for)
+{
+    if (session->state == FG_SESSION_DOWN) {
+        return;
+    }
+    int64_t consumed = asked_for ? -1 : fg_socket_consumed(mosquitto_socket(session->library));
+    int64_t limit = mosquitto_want_write(session->library) ? STRAY_UNANSWERED_MAX : FG_INBOUND_MAX;
+    if (consumed < 0 || session->stray_from < 0) {
+        session->stray_from = consumed;
+    }
+    session->unruly |= consumed - session->stray_from > limit;
+    if (session->unruly) {
+        go_down(session, "the broker sends what nobody asked for");
+    }
+}
+
+static void read_some(struct fg_session *session)
+{
+    size_t acks = session->ack_count;
+    unsigned messages = session->messages;
+    int result = fg_guard_read(session->library);
+    int cause = errno;
+    if (!result) {
+        session->heard_ns = fg_clock_now_ns();
+    }
+    settle(session, result, cause);
+    watch_strays(session, session->ack_count > acks || session->messages != messages);
 }
 
 void fg_session_io(struct fg_session *session, short revents)
@@ -388,12 +319,8 @@ void fg_session_io(struct fg_session *session, short revents)
     if (fd < 0 || revents == 0) {
         return;
     }
-    if (session->state == FG_SESSION_CONNECTING && (revents & (POLLERR | POLLHUP))) {
-        int error = socket_error(fd);
-        if (error) {
-            go_down(session, strerror(error));
-            return;
-        }
+    if (broke(session, fd, revents)) {
+        return;
     }
     if (!session->verified && !shake_hands(session, revents)) {
         return;
@@ -403,24 +330,37 @@ void fg_session_io(struct fg_session *session, short revents)
     }
     int result = MOSQ_ERR_SUCCESS;
     errno = 0;
-    if (fg_direct_is_empty(&session->direct) && mosquitto_want_write(session->library)) {
+    if (session->tls && session->state == FG_SESSION_CONNECTING) {
+        /* A broker can refuse our certificate after the handshake; a failing write would lose what it says.
+         */
+        result = fg_guard_read(session->library);
+    }
+    if (!result && mosquitto_socket(session->library) >= 0 && fg_direct_is_empty(&session->direct) &&
+        mosquitto_want_write(session->library)) {
         result = mosquitto_loop_write(session->library, 1);
     }
     if (!result && mosquitto_socket(session->library) >= 0 && (revents & (POLLIN | POLLERR | POLLHUP))) {
-        errno = 0;
-        result = mosquitto_loop_read(session->library, 1);
+        read_some(session);
+        return;
     }
     settle(session, result, errno);
 }
 
+int64_t fg_session_patience_ns(const struct fg_session *session)
+{
+    int64_t patience_ns = wakeful_s(session) * FG_NS_PER_S * 3 / 2;
+    return patience_ns > PATIENCE_MIN_NS ? patience_ns : PATIENCE_MIN_NS;
+}
+
 int64_t fg_session_tick_ns(const struct fg_session *session)
 {
-    /* Brokers wait for one and a half times the keepalive; a fifth late is early enough. */
-    int64_t tick_ns = session->keepalive_s * FG_NS_PER_S / 5;
-    if (session->keepalive_s == 0) {
-        return 10 * FG_NS_PER_S;
+    /* The library asks after one keepalive; a fifth late leaves enough of the half that the answer has. */
+    int64_t tick_ns = wakeful_s(session) * FG_NS_PER_S / 5;
+    if (session->keepalive_s > 0) {
+        int64_t left_ns = session->heard_ns + fg_session_patience_ns(session) - fg_clock_now_ns();
+        tick_ns = left_ns < tick_ns ? left_ns : tick_ns;
     }
-    return tick_ns < FG_NS_PER_S ? FG_NS_PER_S : tick_ns > 10 * FG_NS_PER_S ? 10 * FG_NS_PER_S : tick_ns;
+    return tick_ns < TICK_MIN_NS ? TICK_MIN_NS : tick_ns > TICK_MAX_NS ? TICK_MAX_NS : tick_ns;
 }
 
 void fg_session_tick(struct fg_session *session)
@@ -428,11 +368,20 @@ void fg_session_tick(struct fg_session *session)
     if (session->state != FG_SESSION_UP) {
         return;
     }
+    /* What came while this process stood still is not read yet. */
+    bool silent = session->keepalive_s > 0 &&
+                  fg_clock_now_ns() - session->heard_ns >= fg_session_patience_ns(session) &&
+                  !fg_socket_is_readable(mosquitto_socket(session->library));
+    if (silent) {
+        go_down(session, "the broker does not answer any more");
+        return;
+    }
+    session->stray_from += session->stray_from >= 0 ? STRAY_FREE : 0;
     errno = 0;
     int result = mosquitto_loop_misc(session->library);
     if (!result && session->settings->tls) {
         /* The library can leave bytes that TLS has decrypted already, and no poll tells of them. */
-        result = mosquitto_loop_read(session->library, 1);
+        result = fg_guard_read(session->library);
     }
     settle(session, result, errno);
 }
@@ -441,7 +390,7 @@ size_t fg_packet_bytes(const struct fg_session *session, size_t topic_length, si
                        uint8_t qos)
 {
     size_t remaining = 2 + topic_length + payload_size + (qos > 0 ? 2 : 0);
-    remaining += session->settings->protocol == FG_MQTT_5 ? 1 : 0;
+    remaining += session->protocol == FG_MQTT_5 ? 1 : 0;
     size_t prefix = remaining < 128 ? 2 : remaining < 16384 ? 3 : remaining < 2097152 ? 4 : 5;
     return prefix + remaining;
 }
@@ -457,7 +406,7 @@ static bool publish_directly(struct fg_session *session, const struct fg_publica
         mosquitto_validate_utf8(publication->topic, (int)publication->topic_length)) {
         return false;
     }
-    bool v5 = session->settings->protocol == FG_MQTT_5;
+    bool v5 = session->protocol == FG_MQTT_5;
     return fg_direct_put(&session->direct, publication, v5) ||
            (write_directly(session) && fg_direct_put(&session->direct, publication, v5));
 }
@@ -503,30 +452,22 @@ enum fg_handover fg_session_publish(struct fg_session *session, const struct fg_
     return FG_HANDED;
 }
 
-/* Holds back partial segments, so that a batch goes out in few packets. */
-static void set_cork(const struct fg_session *session, int on)
-{
-    int fd = fg_session_fd(session);
-    if (fd >= 0) {
-        setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
-    }
-}
-
 void fg_session_flush(struct fg_session *session)
 {
     if (session->state == FG_SESSION_DOWN || !write_directly(session) || session->queued == 0) {
         return;
     }
     bool batch = session->queued > 1;
+    int fd = mosquitto_socket(session->library);
     session->queued = 0;
     if (batch) {
-        set_cork(session, 1);
+        fg_socket_cork(fd, 1);
     }
     errno = 0;
     int result = mosquitto_loop_write(session->library, 1);
     int cause = errno;
-    if (batch) {
-        set_cork(session, 0);
+    if (batch && mosquitto_socket(session->library) == fd) {
+        fg_socket_cork(fd, 0);
     }
     settle(session, result, cause);
 }
@@ -546,6 +487,33 @@ void fg_session_disconnect(struct fg_session *session)
     session->queued++;
     settle(session, result, errno);
     fg_session_flush(session);
+}
+
+void fg_session_hold(struct fg_session *session, bool hold)
+{
+    if (hold != session->held) {
+        session->held = hold;
+        if (hold) {
+            session->held_inflight = session->max_inflight;
+        }
+        session->max_inflight = hold ? 0 : session->held_inflight;
+    }
+}
+
+int fg_session_renew(struct fg_session *session)
+{
+    struct mosquitto *library = NULL;
+    struct fg_tls *tls = NULL;
+    int error = fg_handle_new(session, &library, &tls);
+    if (!error) {
+        fg_session_drop(session, "begun again");
+        mosquitto_destroy(session->library);
+        fg_tls_free(session->tls);
+        adopt(session, library, tls);
+        session->forgot = true;
+        session->ack_count = 0;
+    }
+    return error;
 }
 
 const char *fg_session_reason_name(int reason)

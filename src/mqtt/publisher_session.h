@@ -31,21 +31,40 @@ struct fg_ack {
     uint8_t reason; /* MQTT 5 reason code; 0 with 3.1.1 */
 };
 
+/* MQTT 5.0, 2.1.4: a remaining length of 268 435 455 and the five bytes before it. */
+#define FG_PACKET_MAX ((size_t)268435455 + 5)
+
+/* The largest packet that the broker is to send, and what it may send in a row that is of no use. */
+#define FG_INBOUND_MAX (64 * 1024)
+
 /* No packet identifier (MQTT 5.0, 2.2.1). */
 #define FG_DIRECT_MID 0
 
 struct fg_session {
     struct mosquitto *library;
     const struct fg_mqtt_settings *settings;
-    struct fg_tls_secrets secrets;
+    struct fg_tls *tls; /* NULL: no TLS */
+    char *client_id;
+    char *will_topic;
+    int will_qos; /* as all down to state: what the broker has not refused of it */
+    bool will_retain;
+    int protocol;
     enum fg_session_state state;
-    bool verified;           /* the TLS handshake is done, or there is none */
-    bool present;            /* the broker knew the session */
-    bool leaving;            /* fg_session_disconnect was called */
-    char reason[256];        /* why it is down */
-    char library_error[160]; /* what the library logged as an error since the connect */
-    int connack;             /* -1: none yet */
-    int result;              /* what the library answered to the connect, and errno then */
+    bool verified;        /* the TLS handshake is done, or there is none */
+    bool present;         /* the broker knew the session */
+    bool leaving;         /* fg_session_disconnect was called */
+    bool unruly;          /* the broker sent what nobody asked for */
+    bool forgot;          /* fg_session_renew was called */
+    bool held;            /* fg_session_hold was */
+    size_t held_inflight; /* max_inflight without that */
+    bool other_limits;    /* max_qos or max_packet are another broker's: this one has not set any */
+    int64_t heard_ns;     /* when the broker sent something last */
+    int64_t stray_from; /* bytes that were read before the broker sent nothing but strays; -1: it does not */
+    unsigned messages;  /* that it sent */
+    char reason[FG_WHY_SIZE];        /* why it is down */
+    char library_error[FG_WHY_SIZE]; /* what the library logged as an error since the connect */
+    int connack;                     /* -1: none yet */
+    int result;                      /* what the library answered to the connect, and errno then */
     int cause;
     int farewell; /* the reason code of the broker's DISCONNECT, or 0 */
     int max_qos;
@@ -81,9 +100,13 @@ int fg_session_fd(const struct fg_session *session);
 short fg_session_events(const struct fg_session *session);
 void fg_session_io(struct fg_session *session, short revents);
 
-/* Keeps the connection alive; call it every fg_session_tick_ns while it is up. */
+/* Keeps the connection alive, and notices when the broker is not there any more; call it after
+ * fg_session_tick_ns while it is up. */
 void fg_session_tick(struct fg_session *session);
 int64_t fg_session_tick_ns(const struct fg_session *session);
+
+/* How long a broker may be silent, or owe an acknowledgement: one and a half times the keepalive. */
+int64_t fg_session_patience_ns(const struct fg_session *session);
 
 enum fg_handover {
     FG_HANDED,          /* an acknowledgement will come, or (QoS 0) the connection will break */
@@ -117,6 +140,14 @@ void fg_session_flush(struct fg_session *session);
 
 /* Breaks the connection; the broker publishes the will. */
 void fg_session_drop(struct fg_session *session, const char *reason);
+
+/* Lets nothing be handed over until hold is false again, or the next connection is up. */
+void fg_session_hold(struct fg_session *session, bool hold);
+
+/* Breaks the connection and begins again without what the library remembers, of limits and of messages: what
+ * was handed over is to be handed over again. Returns 0 or a negative errno, the reason being logged and
+ * nothing changed. */
+int fg_session_renew(struct fg_session *session);
 
 /* Says good-bye, so that the broker does not publish the will; it is down when all is written. */
 void fg_session_disconnect(struct fg_session *session);

@@ -1,72 +1,44 @@
 #include "publisher_tls.h"
 
-#include "publisher_secret.h"
+#include "publisher_tls_files.h"
+#include "publisher_tls_reason.h"
 
-#include "fieldgate/log.h"
-
+#include <arpa/inet.h>
 #include <errno.h>
 #include <mosquitto.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const versions[] = { "tlsv1.2", "tlsv1.3" };
+struct fg_tls {
+    struct fg_tls_settings settings; /* copies */
+    SSL_CTX *context;
+    struct fg_tls_files files; /* of the last connect; the authorities are the context's */
+    char host[256];
+    char refusal[FG_WHY_SIZE]; /* why the broker's certificate was refused in this connect, or "" */
+};
 
-/* libmosquitto's name for "verify the peer": OpenSSL's SSL_VERIFY_PEER. */
-#define VERIFY_PEER 1
-
-static const char *set(const char *text)
+static char **texts_of(struct fg_tls_settings *settings, size_t i)
 {
-    return text && text[0] ? text : NULL;
+    char **const texts[] = { &settings->ca_file,  &settings->ca_path,      &settings->cert_file,
+                             &settings->key_file, &settings->psk_identity, &settings->key_password_file,
+                             &settings->alpn,     &settings->psk_file };
+    return i < sizeof texts / sizeof texts[0] ? texts[i] : NULL;
 }
 
-static int check_files(const struct fg_tls_settings *settings)
+static bool copy_settings(struct fg_tls *tls, const struct fg_tls_settings *settings)
 {
-    int error = 0;
-    if (set(settings->ca_file)) {
-        error = fg_secret_check_pem("tls.ca_file", settings->ca_file);
+    bool copied = true;
+    char **text;
+    tls->settings = *settings;
+    for (size_t i = 0; (text = texts_of(&tls->settings, i)); i++) {
+        *text = strdup(*text ? *text : "");
+        copied = copied && *text;
     }
-    if (!error && set(settings->ca_path)) {
-        error = fg_secret_check_folder("tls.ca_path", settings->ca_path);
-    }
-    if (!error && set(settings->cert_file)) {
-        error = fg_secret_check_pem("tls.cert_file", settings->cert_file);
-    }
-    if (!error && set(settings->key_file)) {
-        error = fg_secret_check_pem("tls.key_file", settings->key_file);
-    }
-    return error;
-}
-
-int fg_tls_read(const struct fg_tls_settings *settings, struct fg_tls_secrets *secrets)
-{
-    int error = check_files(settings);
-    if (!error && set(settings->key_password_file)) {
-        error = fg_secret_read("tls.key_password_file", settings->key_password_file, &secrets->key_password);
-    }
-    if (!error && set(settings->psk_file)) {
-        error = fg_secret_read("tls.psk_file", settings->psk_file, &secrets->psk);
-    }
-    if (!error && secrets->psk) {
-        size_t digits = strspn(secrets->psk, "0123456789abcdefABCDEF");
-        secrets->psk_identity = strdup(settings->psk_identity);
-        if (secrets->psk[digits] != '\0' || digits % 2 != 0 || digits / 2 > PSK_MAX_PSK_LEN) {
-            fg_log(FG_LOG_ERROR, "mqtt.tls.psk_file: %s: is no key of 1..%d bytes in hexadecimal",
-                   settings->psk_file, PSK_MAX_PSK_LEN);
-            error = -EINVAL;
-        } else if (!secrets->psk_identity) {
-            error = -ENOMEM;
-        }
-    }
-    return error;
-}
-
-void fg_tls_secrets_fini(struct fg_tls_secrets *secrets)
-{
-    fg_secret_free(secrets->key_password);
-    fg_secret_free(secrets->psk);
-    free(secrets->psk_identity);
-    *secrets = (struct fg_tls_secrets){ 0 };
+    return copied;
 }
 
 static int nibble(char digit)
@@ -74,113 +46,180 @@ static int nibble(char digit)
     return digit <= '9' ? digit - '0' : (digit | 0x20) - 'a' + 10;
 }
 
-/* OpenSSL asks for identity and key; the secrets stand in the context's data. */
 static unsigned int on_psk(SSL *ssl, const char *hint, char *identity, unsigned int max_identity,
                            unsigned char *psk, unsigned int max_psk)
 {
-    const struct fg_tls_secrets *secrets = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    const struct fg_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    const char *name = tls->settings.psk_identity;
+    const char *digits = tls->files.psk;
     (void)hint;
-    size_t bytes = strlen(secrets->psk) / 2;
-    if (strlen(secrets->psk_identity) >= max_identity || bytes > max_psk) {
+    size_t bytes = digits ? strlen(digits) / 2 : 0;
+    if (strlen(name) >= max_identity || bytes > max_psk) {
         return 0;
     }
-    memcpy(identity, secrets->psk_identity, strlen(secrets->psk_identity) + 1);
+    memcpy(identity, name, strlen(name) + 1);
     for (size_t i = 0; i < bytes; i++) {
-        psk[i] = (unsigned char)(nibble(secrets->psk[2 * i]) << 4 | nibble(secrets->psk[2 * i + 1]));
+        psk[i] = (unsigned char)(nibble(digits[2 * i]) << 4 | nibble(digits[2 * i + 1]));
     }
     return (unsigned int)bytes;
 }
 
-static bool set_up_psk(SSL_CTX *context, const struct fg_tls_settings *settings,
-                       struct fg_tls_secrets *secrets)
+/* The broker asks for a certificate. Given for each connection and not to the context, which would keep an
+ * old one beside a new one with another kind of key. */
+static int on_certificate(SSL *ssl, void *context)
 {
+    const struct fg_tls *tls = context;
+    return !tls->files.certificate ||
+           SSL_use_cert_and_key(ssl, tls->files.certificate, tls->files.key, tls->files.chain, 1) == 1;
+}
+
+static int on_verify(int good, X509_STORE_CTX *store)
+{
+    const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct fg_tls *tls = ssl ? SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)) : NULL;
+    if (!good && tls && !tls->refusal[0]) {
+        fg_tls_tell_refusal(&tls->settings, tls->host, store, tls->refusal);
+    }
+    return good;
+}
+
+static bool set_up_context(struct fg_tls *tls)
+{
+    SSL_CTX *context = tls->context;
     unsigned char alpn[256];
-    size_t length = strlen(settings->alpn);
+    size_t length = strlen(tls->settings.alpn);
+    if (length >= sizeof alpn) {
+        return false;
+    }
     alpn[0] = (unsigned char)length;
-    memcpy(alpn + 1, settings->alpn, length + 1);
-    SSL_CTX_set_app_data(context, secrets);
-    SSL_CTX_set_psk_client_callback(context, on_psk);
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    memcpy(alpn + 1, tls->settings.alpn, length);
+    SSL_CTX_set_app_data(context, tls);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, on_verify);
+    SSL_CTX_set_cert_cb(context, on_certificate, tls);
+    SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
-    return SSL_CTX_set_min_proto_version(context,
-                                         settings->min_version == 1 ? TLS1_3_VERSION : TLS1_2_VERSION) &&
-           SSL_CTX_set_cipher_list(context, "kPSK:kECDHEPSK:kDHEPSK") &&
+    if (tls->settings.psk_file[0]) {
+        /* With nobody trusted: a certificate fails the handshake, and only the key is left. */
+        SSL_CTX_set_psk_client_callback(context, on_psk);
+        if (SSL_CTX_set_cipher_list(context, "kPSK:kECDHEPSK:kDHEPSK") != 1) {
+            return false;
+        }
+    }
+    int oldest = tls->settings.min_version == 1 ? TLS1_3_VERSION : TLS1_2_VERSION;
+    return SSL_CTX_set_min_proto_version(context, oldest) == 1 &&
            (length == 0 || SSL_CTX_set_alpn_protos(context, alpn, (unsigned int)length + 1) == 0);
 }
 
-/*
- * libmosquitto's own way with a pre-shared key verifies nothing: a stranger that shows any certificate
- * instead of knowing the key is talked to, password and all. So the context is made here, with nobody
- * trusted: a certificate fails the handshake, and only the key is left.
- */
-static int set_psk(const struct fg_tls_settings *settings, struct fg_tls_secrets *secrets,
-                   struct mosquitto *library)
+static int set_up(struct fg_tls *tls, struct mosquitto *library, char why[FG_WHY_SIZE])
 {
-    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-    if (!context) {
-        return MOSQ_ERR_NOMEM;
+    tls->context = SSL_CTX_new(TLS_client_method());
+    if (!tls->context || !set_up_context(tls)) {
+        ERR_clear_error();
+        snprintf(why, FG_WHY_SIZE, "tls: cannot be set up");
+        return tls->context ? -EINVAL : -ENOMEM;
     }
-    int result = set_up_psk(context, settings, secrets) ? MOSQ_ERR_SUCCESS : MOSQ_ERR_TLS;
+    int result = mosquitto_int_option(library, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0);
     if (!result) {
-        result = mosquitto_int_option(library, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0);
+        result = mosquitto_void_option(library, MOSQ_OPT_SSL_CTX, tls->context);
     }
-    if (!result) {
-        result = mosquitto_void_option(library, MOSQ_OPT_SSL_CTX, context);
-    }
-    SSL_CTX_free(context); /* the library has a reference */
-    return result;
-}
-
-/* A handle without any of CA file, CA path and system store would connect in the clear, so one is always set.
- */
-static int set_trust(const struct fg_tls_settings *settings, struct mosquitto *library,
-                     int (*key_password)(char *, int, int, void *))
-{
-    const char *ca_file = set(settings->ca_file);
-    const char *ca_path = set(settings->ca_path);
-    int result = mosquitto_tls_opts_set(library, VERIFY_PEER, versions[settings->min_version == 1], NULL);
-    if (!result && !ca_file && !ca_path) {
-        /* mosquitto_tls_set insists on one of the two; the folder is the one that the system's store is. */
-        ca_path = "/etc/ssl/certs";
-        result = mosquitto_int_option(library, MOSQ_OPT_TLS_USE_OS_CERTS, 1);
-        if (!result && fg_secret_check_folder("tls: the system's certificates", ca_path) != 0) {
-            return MOSQ_ERR_TLS;
-        }
-    }
-    if (!result) {
-        result = mosquitto_tls_set(library, ca_file, ca_path, set(settings->cert_file),
-                                   set(settings->key_file), key_password);
-    }
-    if (!result && set(settings->alpn)) {
-        result = mosquitto_string_option(library, MOSQ_OPT_TLS_ALPN, settings->alpn);
-    }
-    return result ? result : mosquitto_tls_insecure_set(library, settings->insecure);
-}
-
-int fg_tls_configure(const struct fg_tls_settings *settings, struct fg_tls_secrets *secrets,
-                     struct mosquitto *library, int (*key_password)(char *, int, int, void *))
-{
-    int result =
-        secrets->psk ? set_psk(settings, secrets, library) : set_trust(settings, library, key_password);
     if (result) {
-        fg_log(FG_LOG_ERROR, "mqtt.tls: cannot be set up: %s", mosquitto_strerror(result));
-        return result == MOSQ_ERR_NOMEM ? -ENOMEM : -EINVAL;
+        snprintf(why, FG_WHY_SIZE, "tls: cannot be set up: %s", mosquitto_strerror(result));
+        return -EINVAL;
+    }
+    return fg_tls_files_read(&tls->settings, &tls->files, why);
+}
+
+int fg_tls_new(const struct fg_tls_settings *settings, struct mosquitto *library, struct fg_tls **result,
+               char why[FG_WHY_SIZE])
+{
+    struct fg_tls *tls = calloc(1, sizeof *tls);
+    int error = -ENOMEM;
+    snprintf(why, FG_WHY_SIZE, "tls: %s", strerror(ENOMEM));
+    if (tls && copy_settings(tls, settings)) {
+        error = set_up(tls, library, why);
+    }
+    if (error) {
+        fg_tls_free(tls);
+        return error;
+    }
+    *result = tls;
+    return 0;
+}
+
+void fg_tls_free(struct fg_tls *tls)
+{
+    if (!tls) {
+        return;
+    }
+    char **text;
+    for (size_t i = 0; (text = texts_of(&tls->settings, i)); i++) {
+        free(*text);
+    }
+    SSL_CTX_free(tls->context);
+    fg_tls_files_fini(&tls->files);
+    free(tls);
+}
+
+/* The host without what is no part of a name: the root's dot ("broker.lan.") and a zone ("fe80::1%eth0"). */
+static void keep_host(struct fg_tls *tls, const char *host)
+{
+    snprintf(tls->host, sizeof tls->host, "%s", host);
+    tls->host[strcspn(tls->host, "%")] = '\0';
+    size_t length = strlen(tls->host);
+    if (length > 1 && tls->host[length - 1] == '.') {
+        tls->host[length - 1] = '\0';
+    }
+}
+
+static bool set_name(struct fg_tls *tls)
+{
+    X509_VERIFY_PARAM *wanted = SSL_CTX_get0_param(tls->context);
+    unsigned char address[sizeof(struct in6_addr)];
+    size_t size = inet_pton(AF_INET, tls->host, address) == 1    ? sizeof(struct in_addr)
+                  : inet_pton(AF_INET6, tls->host, address) == 1 ? sizeof(struct in6_addr)
+                                                                 : 0;
+    bool name = size == 0 && !tls->settings.insecure;
+    bool number = size > 0 && !tls->settings.insecure;
+    X509_VERIFY_PARAM_set_hostflags(wanted, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return X509_VERIFY_PARAM_set1_host(wanted, name ? tls->host : NULL, 0) == 1 &&
+           X509_VERIFY_PARAM_set1_ip(wanted, number ? address : NULL, number ? size : 0) == 1 &&
+           (!name || tls->host[0]);
+}
+
+int fg_tls_prepare(struct fg_tls *tls, const char *host, char why[FG_WHY_SIZE])
+{
+    struct fg_tls_files files;
+    int error = fg_tls_files_read(&tls->settings, &files, why);
+    if (error) {
+        return error;
+    }
+    fg_tls_files_fini(&tls->files);
+    tls->files = files;
+    tls->refusal[0] = '\0';
+    keep_host(tls, host);
+    if (!files.psk) {
+        SSL_CTX_set_cert_store(tls->context, files.authorities);
+        tls->files.authorities = NULL;
+    }
+    if (!files.psk && !set_name(tls)) {
+        ERR_clear_error();
+        snprintf(why, FG_WHY_SIZE, "tls: no certificate can be made out to \"%s\"", host);
+        return -EINVAL;
     }
     return 0;
 }
 
-enum fg_tls_progress fg_tls_progress(struct mosquitto *library, const struct fg_tls_settings *settings)
+enum fg_tls_progress fg_tls_progress(const struct fg_tls *tls, struct mosquitto *library)
 {
     SSL *ssl = mosquitto_ssl_get(library);
-    if (!ssl) {
+    if (!ssl || SSL_get_SSL_CTX(ssl) != tls->context) {
         return FG_TLS_UNVERIFIED;
     }
     if (!SSL_is_init_finished(ssl)) {
         return FG_TLS_HANDSHAKE;
     }
     X509 *certificate = SSL_get_peer_certificate(ssl);
-    bool verified =
-        set(settings->psk_file) ? !certificate : certificate && SSL_get_verify_result(ssl) == X509_V_OK;
+    bool verified = tls->files.psk ? !certificate : certificate && SSL_get_verify_result(ssl) == X509_V_OK;
     X509_free(certificate);
     return verified ? FG_TLS_VERIFIED : FG_TLS_UNVERIFIED;
 }
@@ -189,4 +228,13 @@ bool fg_tls_wants_write(struct mosquitto *library)
 {
     SSL *ssl = mosquitto_ssl_get(library);
     return ssl && SSL_want_write(ssl);
+}
+
+void fg_tls_explain(const struct fg_tls *tls, const char *error, bool handshake, char why[FG_WHY_SIZE])
+{
+    if (tls->refusal[0]) {
+        snprintf(why, FG_WHY_SIZE, "%s", tls->refusal);
+    } else {
+        fg_tls_tell_error(&tls->settings, error, handshake, why);
+    }
 }

@@ -1,4 +1,5 @@
 #include "address.h"
+#include "publisher_secret.h"
 
 #include "fieldgate/clock.h"
 #include "fieldgate/publisher.h"
@@ -11,6 +12,16 @@
 
 static const char *const protocols[] = { "5", "3.1.1", NULL };
 static const char *const versions[] = { "1.2", "1.3", NULL };
+
+/* Also where the daemon does not run yet: a file that is not there is no problem here. */
+static void check_secret(struct fg_check *check, const char *key, const void *field)
+{
+    const char *path = *(char *const *)field;
+    char why[FG_WHY_SIZE];
+    if (path[0] && fg_secret_is_exposed(path, why)) {
+        fg_check_problem(check, key, "%s: %s", path, why);
+    }
+}
 
 #define TLS(field) offsetof(struct fg_tls_settings, field)
 
@@ -29,7 +40,7 @@ static const struct fg_setting tls_settings[] = {
       .fallback = "",
       .minimum = 0,
       .maximum = 4095,
-      .help = "Folder of such files, prepared by `openssl rehash`." },
+      .help = "Folder of such files, prepared by `openssl rehash`; beside or in place of `ca_file`." },
     { .key = "cert_file",
       .type = FG_SETTING_TEXT,
       .offset = TLS(cert_file),
@@ -43,14 +54,16 @@ static const struct fg_setting tls_settings[] = {
       .fallback = "",
       .minimum = 0,
       .maximum = 4095,
-      .help = "PEM file of the key of `cert_file`." },
+      .check = check_secret,
+      .help = "PEM file of the key of `cert_file`. Others must not be able to read it (`chmod 600`)." },
     { .key = "key_password_file",
       .type = FG_SETTING_TEXT,
       .offset = TLS(key_password_file),
       .fallback = "",
       .minimum = 0,
       .maximum = 4095,
-      .help = "File with the password of `key_file`." },
+      .check = check_secret,
+      .help = "File with the password of `key_file`. Others must not be able to read it." },
     { .key = "alpn",
       .type = FG_SETTING_TEXT,
       .offset = TLS(alpn),
@@ -71,7 +84,8 @@ static const struct fg_setting tls_settings[] = {
       .fallback = "",
       .minimum = 0,
       .maximum = 4095,
-      .help = "File with the pre-shared key in hexadecimal." },
+      .check = check_secret,
+      .help = "File with the pre-shared key in hexadecimal. Others must not be able to read it." },
     { .key = "min_version",
       .type = FG_SETTING_CHOICE,
       .offset = TLS(min_version),
@@ -83,7 +97,8 @@ static const struct fg_setting tls_settings[] = {
       .offset = TLS(insecure),
       .fallback = "false",
       .help =
-          "Take a certificate that is made out to another name. Its signature is checked still. For tests." },
+          "Take a certificate that is made out to another name. All else is checked still. For tests; each "
+          "connect says so in the log." },
     { 0 },
 };
 
@@ -114,7 +129,11 @@ static void check_tls(struct fg_check *check, const void *settings)
 static const struct fg_schema tls_schema = {
     .name = "tls",
     .help =
-        "The connection to the broker is encrypted when this group is there. The broker is always verified.",
+        "The connection to the broker is encrypted when this group is there. The broker is always verified: "
+        "its "
+        "certificate must be valid, signed by a trusted authority and made out to the name or address that "
+        "stands in `address`. The files are read anew at each connect, so that what is renewed is used "
+        "without a restart.",
     .size = sizeof(struct fg_tls_settings),
     .settings = tls_settings,
     .check = check_tls,
@@ -128,14 +147,15 @@ static const struct fg_setting mqtt_settings[] = {
       .offset = MQTT(address),
       .fallback = "localhost:1883",
       .minimum = 1,
-      .maximum = 16,
-      .help = "The broker as `host:port` or `[IPv6]:port`; or a list, tried in turn." },
+      .maximum = FG_ADDRESSES_MAX,
+      .help = "The broker as `host:port` or `[IPv6]:port`; or a list, tried in turn, with a way back to the "
+              "first when that answers again for good." },
     { .key = "protocol",
       .type = FG_SETTING_CHOICE,
       .offset = MQTT(protocol),
       .fallback = "5",
       .choices = protocols,
-      .help = "Version of MQTT." },
+      .help = "Version of MQTT. A broker that refuses 5 is talked to in 3.1.1." },
     { .key = "client_id",
       .type = FG_SETTING_TEXT,
       .offset = MQTT(client_id),
@@ -156,16 +176,17 @@ static const struct fg_setting mqtt_settings[] = {
       .fallback = "",
       .minimum = 0,
       .maximum = 4095,
-      .help = "File with the user's password; one newline at its end does not count." },
+      .check = check_secret,
+      .help = "File with the user's password; one newline at its end does not count. Others must not be able "
+              "to read it (`chmod 600`)." },
     { .key = "keepalive",
       .type = FG_SETTING_DURATION,
       .offset = MQTT(keepalive_ns),
       .fallback = "60s",
       .minimum = 5 * S,
       .maximum = 65535 * S,
-      .help =
-          "After this long without a word the broker is asked whether it is there, and takes the gateway for "
-          "gone after one and a half times as long." },
+      .help = "After this long without a word the broker is asked whether it is there. After one and a half "
+              "times as long without one, each side takes the other for gone." },
     { .key = "clean_session",
       .type = FG_SETTING_BOOLEAN,
       .offset = MQTT(clean_session),
@@ -219,7 +240,9 @@ static const struct fg_setting mqtt_settings[] = {
       .fallback = "60s",
       .minimum = 50 * MS,
       .maximum = 86400 * S,
-      .help = "Longest wait: it doubles with each failure, with some chance in it." },
+      .help =
+          "Longest wait: it doubles with each failure, with some chance in it. It is the wait at once when "
+          "the broker does not want the gateway." },
     { .key = "base_topic",
       .type = FG_SETTING_TEXT,
       .offset = MQTT(base_topic),

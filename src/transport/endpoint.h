@@ -126,9 +126,10 @@ struct fg_link {
     struct fg_op *sending;          /* the owner's SEND in flight, */
     void (*sent)(struct fg_op *op); /* and its done */
     struct fg_wants wants;
-    struct fg_timer timer; /* connect_timeout, then idle_timeout; of a listener the pause */
-    int64_t active_ns;     /* when something was read last; before CONNECT: the connect_timeout */
-    uint8_t *rest;         /* what the owner had no room for, NULL: nothing */
+    struct fg_timer
+        *timer;        /* connect_timeout, then idle_timeout; of a listener the pause; NULL: it needs none */
+    int64_t active_ns; /* when something was read last; before CONNECT: the connect_timeout */
+    uint8_t *rest;     /* what the owner had no room for, NULL: nothing */
     uint32_t rest_size;
     int error; /* told to down */
     union fg_address peer;
@@ -142,7 +143,7 @@ struct fg_link {
     bool paused;    /* under the endpoint's mutex: in the list of paused ones */
 };
 
-_Static_assert(sizeof(struct fg_link) <= 336, "a link that idles is small");
+_Static_assert(sizeof(struct fg_link) <= 240, "a link that idles is small");
 
 /* Runs fire on the strand some time after want was called; bits are cleared by fg_wants_take there. */
 void fg_wants_init(struct fg_wants *wants, void (*fire)(struct fg_task *task));

@@ -89,7 +89,9 @@ void fg_link_shut(struct fg_link *link, int error)
     struct fg_endpoint *endpoint = link->endpoint;
     link->phase = FG_LINK_CLOSING;
     link->error = error;
-    fg_timer_stop(&link->timer);
+    if (link->timer) {
+        fg_timer_stop(link->timer);
+    }
     pthread_mutex_lock(&endpoint->mutex);
     fg_link_unpause_locked(link);
     fg_link_node_remove(&link->node);
@@ -125,7 +127,7 @@ static void bring_up(struct fg_link *link)
         fg_endpoint_want(endpoint, FG_ENDPOINT_LINK_UP);
     }
     if (link->phase == FG_LINK_UP && endpoint->idle_ns > 0 &&
-        fg_timer_start(&link->timer, endpoint->idle_ns) < 0) {
+        fg_timer_start(link->timer, endpoint->idle_ns) < 0) {
         fg_link_shut(link, -ENOMEM);
     }
     fg_link_receive(link);
@@ -137,7 +139,7 @@ static void connected(struct fg_op *op)
     link->busy = false;
     free(op->connect.to);
     if (link->phase == FG_LINK_CONNECTING) {
-        fg_timer_stop(&link->timer);
+        fg_timer_stop(link->timer);
         if (op->result < 0) {
             fg_link_shut(link, (int)op->result);
         } else if (fg_socket_is_own_peer(fg_channel_fd(link->channel), &link->peer)) {
@@ -165,7 +167,7 @@ static void submit_connect(struct fg_link *link)
     link->busy = true;
     int error = fg_channel_submit(link->channel, &link->op);
     if (error == 0) {
-        error = fg_timer_start(&link->timer, link->active_ns);
+        error = fg_timer_start(link->timer, link->active_ns);
     } else {
         link->busy = false;
         free(to);
@@ -194,9 +196,15 @@ static void link_run(struct fg_task *task)
     fg_link_settle(link);
 }
 
+struct timed_link {
+    struct fg_link link;
+    struct fg_timer timer;
+};
+
 static void expired(struct fg_timer *timer)
 {
-    struct fg_link *link = (struct fg_link *)(void *)((char *)timer - offsetof(struct fg_link, timer));
+    struct fg_link *link =
+        &((struct timed_link *)(void *)((char *)timer - offsetof(struct timed_link, timer)))->link;
     if (link->kind == FG_LINK_LISTENER) {
         fg_listener_submit(link);
         return;
@@ -221,7 +229,8 @@ int fg_link_new(struct fg_endpoint *endpoint, const struct fg_link_options *opti
         [FG_LINK_TTY] = FG_CHANNEL_TTY,
         [FG_LINK_LISTENER] = FG_CHANNEL_STREAM,
     };
-    struct fg_link *made = calloc(1, sizeof *made);
+    bool timed = options->principal || endpoint->idle_ns > 0;
+    struct fg_link *made = calloc(1, timed ? sizeof(struct timed_link) : sizeof(struct fg_link));
     if (made == NULL) {
         return -ENOMEM;
     }
@@ -245,8 +254,10 @@ int fg_link_new(struct fg_endpoint *endpoint, const struct fg_link_options *opti
     if (error == 0) {
         endpoint->children++;
         endpoint->connections += made->principal ? 0 : 1;
-        fg_timer_init(&made->timer, endpoint->options.loop->timers, fg_channel_strand(made->channel),
-                      expired);
+        made->timer = timed ? &((struct timed_link *)made)->timer : NULL;
+    }
+    if (made->timer != NULL) {
+        fg_timer_init(made->timer, endpoint->options.loop->timers, fg_channel_strand(made->channel), expired);
     }
     pthread_mutex_unlock(&endpoint->mutex);
     if (error < 0) {

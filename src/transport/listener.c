@@ -78,7 +78,7 @@ static void accepted(struct fg_op *op)
     } else if (link->phase == FG_LINK_UP && is_shortage((int)op->result)) {
         fg_log_limited(&endpoint->accept_limit, FG_LOG_WARNING, endpoint->options.name, NULL,
                        "cannot accept connections for now: %s", fg_error_text((int)op->result));
-        if (fg_timer_start(&link->timer, PAUSE_NS) < 0) {
+        if (fg_timer_start(link->timer, PAUSE_NS) < 0) {
             fg_link_shut(link, -ENOMEM);
         }
     } else if (link->phase == FG_LINK_UP && op->result == -ECONNABORTED) {

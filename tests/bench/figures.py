@@ -191,9 +191,9 @@ def _counted(path, tool):
     return int(totals[-1][3]) if totals and len(totals[-1]) > 3 else 0
 
 
-def system_calls(place, subject, qos, count, tool):
+def system_calls(place, subject, qos, count, tool, rate=0):
     path = os.path.join(place.folder, "calls")
-    with Run(place, subject, qos, count) as run:
+    with Run(place, subject, qos, count, rate=rate) as run:
         if tool == "perf":
             command = ["perf", "stat", "-x,", "-o", path, "-e", "raw_syscalls:sys_enter", "-p", str(subject.process.pid)]
         else:

@@ -97,6 +97,9 @@ def plan(place, models, divisor, result):
         yield Figure(f"calls-qos{qos}", f"system calls, 50 connections as fast as possible, QoS {qos} ({tool})",
                      [baseline, *daemons],
                      lambda subject, qos=qos: figures.system_calls(place, subject, qos, 100000 // divisor, tool))
+        yield Figure(f"calls-steady-qos{qos}",
+                     f"system calls, 50 connections, 10 000 readings a second, QoS {qos} ({tool})", [baseline, *daemons],
+                     lambda subject, qos=qos: figures.system_calls(place, subject, qos, 50000 // divisor, tool, 10000))
     yield Figure("peers", "2 000 readings a second, QoS 1, against the sink; socat: one connection",
                  [baseline, *daemons, *peers(place, result)],
                  lambda subject: figures.against_sink(place, subject, 1, 10000 // divisor, 2000))

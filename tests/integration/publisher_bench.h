@@ -91,7 +91,7 @@ static void bench_start(struct bench *bench)
     assert_int_equal(fg_publisher_start(bench->publisher), 0);
 }
 
-static void bench_broker(struct bench *bench, const char *extra_config)
+static inline void bench_broker(struct bench *bench, const char *extra_config)
 {
     test_broker_run(&bench->broker, extra_config);
 }

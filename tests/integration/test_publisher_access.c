@@ -2,6 +2,7 @@
 #include "publisher_bench.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char user[] = "gw", psk_identity[] = "gateway";
@@ -25,6 +26,7 @@ static void write_file(const struct bench *bench, const char *name, const char *
     FILE *file = fopen(path, "we");
     assert_non_null(file);
     fputs(text, file);
+    fchmod(fileno(file), 0600);
     fclose(file);
 }
 
