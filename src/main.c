@@ -10,6 +10,9 @@
 
 #define DEFAULT_FILE "/etc/fieldgate/fieldgate.cfg"
 
+/* Polling that takes so much of a line that no longer periods than were asked for could be meant. */
+#define TOO_MUCH_PERCENT 200
+
 enum { EXIT_USAGE = 2, EXIT_BAD_CONFIGURATION = 78 };
 
 struct options {
@@ -118,6 +121,26 @@ static void tell_problem(void *context, const char *problem)
     }
 }
 
+/* What polling takes of each line, and whether all lines can carry it. */
+static bool check_budgets(const char *file, const struct fg_settings *settings)
+{
+    const struct fg_port_settings *ports = settings->ports.items;
+    bool good = true;
+    for (size_t i = 0; i < settings->ports.count; i++) {
+        struct fg_port_budget budget;
+        if (!ports[i].protocol.variant || fg_port_get_budget(&ports[i], &budget)) {
+            continue;
+        }
+        if (budget.measured && budget.percent > TOO_MUCH_PERCENT) {
+            fprintf(stderr, "%s:%d: ports[%zu].protocol: %s\n", file, ports[i].protocol.line, i, budget.text);
+            good = false;
+        } else {
+            printf("%sport %s: %s\n", budget.percent > 100 ? "warning: " : "", ports[i].name, budget.text);
+        }
+    }
+    return good;
+}
+
 int main(int argc, char **argv)
 {
     struct options options = { .file = DEFAULT_FILE, .event_model = -1, .log_level = -1 };
@@ -136,9 +159,12 @@ int main(int argc, char **argv)
         return EXIT_BAD_CONFIGURATION;
     }
     if (options.check) {
-        printf("%s: OK\n", options.file);
+        bool good = check_budgets(options.file, fg_config_settings(config));
+        if (good) {
+            printf("%s: OK\n", options.file);
+        }
         fg_config_free(config);
-        return 0;
+        return good ? 0 : EXIT_BAD_CONFIGURATION;
     }
     struct fg_settings settings = *(const struct fg_settings *)fg_config_settings(config);
     if (options.event_model >= 0) {

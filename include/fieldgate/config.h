@@ -18,7 +18,7 @@ struct fg_config;
  * used; a setting that is missing is told at the line of its group; PATH is "file" where there is none), in
  * the order of the text. One problem does not hide another, but for a syntax error: with it the settings are
  * not looked at. At most 100 are told, then "… and more". Returns 0 and *config; -EINVAL when at least one
- * problem was told (a syntax error, an unreadable or oversized file (1 MiB) and an @include loop included);
+ * problem was told (a syntax error, an unreadable or oversized file (4 MiB) and an @include loop included);
  * -ENOMEM. Blocks for the disk. Any thread, once at a time a call.
  */
 int fg_config_read(const char *path, const struct fg_schema *schema,

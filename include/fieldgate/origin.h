@@ -28,6 +28,10 @@ struct fg_origin {
     atomic_ullong published;                 /* messages handed to the broker connection */
     atomic_ullong acknowledged;              /* of those, acknowledged (QoS 0: written) */
     atomic_ullong lost[FG_LOSS_COUNT];       /* messages lost */
+    /* Of a device that is asked: requests, those that were not answered, answers that were exceptions, and
+     * periods in which it was not asked. */
+    atomic_ullong polls, timeouts, exceptions, missed;
+    bool polled; /* it is one; fixed once it is told of */
     /* The publisher's, under its lock: */
     struct fg_origin *next_known; /* list of origins with an availability */
     struct fg_origin *next_hole;  /* list of origins with holes to tell */

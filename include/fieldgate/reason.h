@@ -15,16 +15,25 @@
     X(MALFORMED, "malformed")   /* the decoder could not read it */                                          \
     X(ENCODING, "encoding")     /* text that is not UTF-8 */                                                 \
     X(TOO_DEEP, "too-deep")     /* nested deeper than allowed */                                             \
-    X(TOO_MANY_FIELDS, "too-many-fields") /* more fields than a record holds */                              \
-    X(EMPTY, "empty")                     /* no fields, or a datagram without bytes */                       \
-    X(TRUNCATED, "truncated")             /* datagram longer than the buffer */                              \
-    X(NO_IDENTITY, "no-identity")         /* the field that names the device is missing */                   \
-    X(UNKNOWN_DEVICE, "unknown-device")   /* not listed, and allow_unknown is off */                         \
-    X(MAX_DEVICES, "max-devices")         /* max_devices is reached */                                       \
-    X(NOT_ALLOWED, "not-allowed")         /* peer outside the allowed networks */                            \
-    X(MAX_CONNECTIONS, "max-connections") /* max_connections is reached */                                   \
-    X(BAD_TIME, "bad-time")               /* time_key without a readable time; the reading is kept */        \
-    X(OVERRUN, "overrun")                 /* the driver said that it lost bytes */
+    X(TOO_MANY_FIELDS, "too-many-fields")     /* more fields than a record holds */                          \
+    X(EMPTY, "empty")                         /* no fields, or a datagram without bytes */                   \
+    X(TRUNCATED, "truncated")                 /* datagram longer than the buffer */                          \
+    X(NO_IDENTITY, "no-identity")             /* the field that names the device is missing */               \
+    X(UNKNOWN_DEVICE, "unknown-device")       /* not listed, and allow_unknown is off */                     \
+    X(MAX_DEVICES, "max-devices")             /* max_devices is reached */                                   \
+    X(NOT_ALLOWED, "not-allowed")             /* peer outside the allowed networks */                        \
+    X(MAX_CONNECTIONS, "max-connections")     /* max_connections is reached */                               \
+    X(BAD_TIME, "bad-time")                   /* time_key without a readable time; the reading is kept */    \
+    X(OVERRUN, "overrun")                     /* the driver said that it lost bytes */                       \
+    X(LATE, "late")                           /* the answer to a request given up, or perhaps to it */       \
+    X(DUPLICATE, "duplicate")                 /* an answer once more */                                      \
+    X(UNSOLICITED, "unsolicited")             /* an answer to which there is no request */                   \
+    X(FOREIGN_UNIT, "foreign-unit")           /* an answer of another unit than the one asked */             \
+    X(WRONG_FUNCTION, "wrong-function")       /* an answer to another function than the one asked */         \
+    X(WRONG_TRANSACTION, "wrong-transaction") /* an answer under a number that was not given */              \
+    X(BYTE_COUNT, "byte-count")               /* more or less data than was asked for */                     \
+    X(WRITE_MISMATCH, "write-mismatch")       /* a write is confirmed with another address or value */       \
+    X(ECHO, "echo")                           /* our own request, come back from the line */
 
 enum fg_reason {
     FG_REASON_NONE = 0,

@@ -72,6 +72,9 @@ struct fg_endpoint_options {
 /* Whether what comes on this transport keeps the boundaries of datagrams. */
 bool fg_transport_is_datagram(const struct fg_chosen *transport);
 
+/* Whether it is a serial line; then *baud and *format ("8N1"). */
+bool fg_transport_serial_line(const struct fg_chosen *transport, int64_t *baud, const char **format);
+
 /*
  * Starts an endpoint: it opens its descriptors as soon as it can, now or later. Returns 0 and *endpoint, or
  * -ENOMEM. Any thread.

@@ -18,12 +18,13 @@
 #include <libconfig.h>
 #include <stdarg.h>
 
-#define CONFIG_MAX_BYTES    (1024 * 1024) /* of a file, and of all that it includes */
+/* Two hundred devices with a hundred points each are 20 000 groups and 1 MiB of text. */
+#define CONFIG_MAX_BYTES    (4 * 1024 * 1024) /* of a file, and of all that it includes */
 #define CONFIG_MAX_INCLUDES 256
 #define CONFIG_MAX_DEPTH    32     /* of groups, lists and arrays in one another */
 #define CONFIG_MAX_FILES    10     /* of @include in one another */
 #define CONFIG_MAX_KEYS     256    /* in one group: libconfig compares each key with all before it */
-#define CONFIG_MAX_VALUES   131072 /* in all */
+#define CONFIG_MAX_VALUES   524288 /* in all */
 #define CONFIG_MAX_NAME     255
 #define CONFIG_MAX_PROBLEMS 100
 #define CONFIG_MAX_ROWS     192 /* of the tables: keys of one group with what stands inline in it */

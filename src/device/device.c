@@ -325,6 +325,27 @@ void fg_device_link_down(struct fg_device *device, const void *link)
     pthread_mutex_unlock(&device->lock);
 }
 
+void fg_device_answers(struct fg_device *device)
+{
+    pthread_mutex_lock(&device->lock);
+    come_online(device);
+    pthread_mutex_unlock(&device->lock);
+}
+
+void fg_device_fails(struct fg_device *device, const char *why)
+{
+    pthread_mutex_lock(&device->lock);
+    if (why) {
+        fg_log_port(FG_LOG_WARNING, device->port->settings->name, device->source->origin->device,
+                    "offline: %s", why);
+        device->away = FG_LOG_WARNING;
+        set_available(device, false);
+    } else {
+        go_with_link(device);
+    }
+    pthread_mutex_unlock(&device->lock);
+}
+
 void fg_device_stop(struct fg_device *device)
 {
     pthread_mutex_lock(&device->lock);

@@ -9,6 +9,7 @@
 
 #include "report.h"
 
+#include "fieldgate/clock.h"
 #include "fieldgate/log.h"
 #include "fieldgate/map.h"
 #include "fieldgate/port.h"
@@ -69,8 +70,24 @@ struct fg_port {
     struct fg_log_limit *reject_limits; /* by reason */
     pthread_mutex_t lock;
     struct fg_map devices;
+    struct fg_poller *poller;     /* NULL: the devices send of themselves */
     struct fg_endpoint *endpoint; /* NULL once it is closing */
 };
+
+/* How the links of a port whose devices speak of themselves are read. */
+extern const struct fg_link_events fg_stream_events;
+
+/* Counts for the port and, when it is known whose it was, the device; and logs, within limits. */
+void fg_port_reject(struct fg_port *port, struct fg_device *device, enum fg_reason reason, uint64_t count);
+void fg_port_count_rejected(struct fg_port *port, struct fg_device *device, enum fg_reason reason,
+                            uint64_t count);
+void fg_port_on_rejected(void *port, enum fg_reason reason, uint64_t count);
+
+/* The wall time of a moment that has passed. */
+static inline int64_t fg_wall_at(int64_t taken_ns)
+{
+    return fg_clock_wall_ms() - (fg_clock_now_ns() - taken_ns) / FG_NS_PER_MS;
+}
 
 /* The device of that identity, made when it is allowed. Returns NULL and *reason otherwise. */
 struct fg_device *fg_device_find(struct fg_port *port, const char *identity, size_t length,
@@ -96,6 +113,12 @@ void fg_device_own_link_down(struct fg_device *device);
 /* A link is down that any device could speak on: the device is offline if that link brought its latest
  * reading. */
 void fg_device_link_down(struct fg_device *device, const void *link);
+
+/* Of a device that is asked. It answers: it is online, whether or not a reading comes of it. */
+void fg_device_answers(struct fg_device *device);
+
+/* It does not, for a reason that is logged; NULL: its link is down. */
+void fg_device_fails(struct fg_device *device, const char *why);
 
 /* The port stops: publishes what is held, stops the timer. On the port's strand. */
 void fg_device_stop(struct fg_device *device);

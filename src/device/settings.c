@@ -5,6 +5,7 @@
 #include "fieldgate/port.h"
 #include "fieldgate/topic.h"
 #include "fieldgate/transport.h"
+#include "polling.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -73,18 +74,23 @@ static const struct fg_setting point_settings[] = {
       .offset = offsetof(struct fg_point_settings, name),
       .minimum = 1,
       .maximum = FG_NAME_MAX,
-      .help = "The point's name: the decoded field that these settings are for." },
+      .help = "The point's name: the decoded field that these settings are for; with a protocol, what it is "
+              "to be called." },
     { .key = "report",
       .type = FG_SETTING_GROUP,
       .offset = offsetof(struct fg_point_settings, report),
       .schema = &report_schema,
       .help = "When this point is worth a message; what is not said here is as on the device." },
+    { .key = "",
+      .type = FG_SETTING_INLINE,
+      .offset = offsetof(struct fg_point_settings, modbus),
+      .schema = &fg_modbus_point_schema },
     { 0 },
 };
 
 static const struct fg_schema point_schema = {
     .name = "points",
-    .help = "Points that differ from the rest of their device.",
+    .help = "Points that differ from the rest of their device; with a protocol, the points that are read.",
     .size = sizeof(struct fg_point_settings),
     .settings = point_settings,
 };
@@ -159,7 +165,11 @@ static const struct fg_setting defaults_settings[] = {
       .inherit_from = offsetof(struct fg_device_defaults, report),
       .inherit_to = offsetof(struct fg_point_settings, report),
       .inherit_size = sizeof(struct fg_report_settings),
-      .help = "Points that differ from the rest." },
+      .help = "Points that differ from the rest; with a protocol, the points that are read." },
+    { .key = "",
+      .type = FG_SETTING_INLINE,
+      .offset = offsetof(struct fg_device_defaults, modbus),
+      .schema = &fg_modbus_device_schema },
     { 0 },
 };
 
@@ -235,6 +245,12 @@ static const struct fg_setting port_settings[] = {
       .fallback = "",
       .variants = fg_decoders,
       .help = "How values are read from a frame. Without it: `raw`." },
+    { .key = "protocol",
+      .type = FG_SETTING_VARIANT,
+      .offset = offsetof(struct fg_port_settings, protocol),
+      .fallback = "",
+      .variants = fg_protocols,
+      .help = "In place of framing and decoder, for devices that send nothing unless they are asked." },
     { .key = "identity",
       .type = FG_SETTING_TEXT,
       .offset = offsetof(struct fg_port_settings, identity),
@@ -321,7 +337,7 @@ static void check_devices(struct fg_check *check, const struct fg_port_settings 
             check_points(check, where, &devices[i].defaults.points);
         }
     }
-    if (strcmp(port->identity, "port") == 0 && port->devices.count > 1) {
+    if (strcmp(port->identity, "port") == 0 && port->devices.count > 1 && !fg_port_is_polled(port)) {
         fg_check_problem(check, "devices",
                          "has %zu devices, but with identity \"port\" there is one; set identity to "
                          "\"peer\" or \"key:NAME\"",
@@ -336,6 +352,10 @@ static void check_port(struct fg_check *check, const void *settings)
 {
     const struct fg_port_settings *port = settings;
     check_devices(check, port);
+    fg_polling_check(check, port);
+    if (fg_port_is_polled(port)) {
+        return;
+    }
     if (!port->framing.variant && !fg_transport_is_datagram(&port->transport)) {
         fg_check_problem(check, "",
                          "framing is missing, and \"%s\" is a stream; write, for example, framing: { type = "

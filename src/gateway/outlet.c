@@ -20,7 +20,8 @@ static enum fg_payload payload_of(const struct fg_port_settings *port,
                                   const struct fg_device_defaults *device)
 {
     if (device->payload == FG_PAYLOAD_CHOICE_AUTO) {
-        bool raw = !port->decoder.variant || port->decoder.variant == &fg_decoder_raw.variant;
+        bool raw = !port->protocol.variant &&
+                   (!port->decoder.variant || port->decoder.variant == &fg_decoder_raw.variant);
         return raw ? FG_PAYLOAD_RAW : FG_PAYLOAD_JSON;
     }
     return (enum fg_payload)(device->payload - 1);

@@ -82,6 +82,7 @@ static void put_losses(struct writer *writer, const uint64_t counts[FG_LOSS_COUN
 /* What some devices add up to. */
 struct sums {
     uint64_t received, published, acknowledged, suppressed, count;
+    uint64_t polled, polls, timeouts, exceptions, missed; /* polled: devices that are asked */
     uint64_t rejected[FG_REASON_COUNT];
     uint64_t lost[FG_LOSS_COUNT];
 };
@@ -94,11 +95,27 @@ static void add(struct fg_origin *origin, void *context)
     sums->published += fg_counted(&origin->published);
     sums->acknowledged += fg_counted(&origin->acknowledged);
     sums->suppressed += fg_counted(&origin->suppressed);
+    sums->polled += origin->polled;
+    sums->polls += fg_counted(&origin->polls);
+    sums->timeouts += fg_counted(&origin->timeouts);
+    sums->exceptions += fg_counted(&origin->exceptions);
+    sums->missed += fg_counted(&origin->missed);
     for (int i = 0; i < FG_REASON_COUNT; i++) {
         sums->rejected[i] += fg_counted(&origin->rejected[i]);
     }
     for (int i = 0; i < FG_LOSS_COUNT; i++) {
         sums->lost[i] += fg_counted(&origin->lost[i]);
+    }
+}
+
+/* Only of devices that are asked. */
+static void put_polls(struct writer *writer, const struct sums *sums)
+{
+    if (sums->polled > 0) {
+        number(writer, "polls", sums->polls);
+        number(writer, "timeouts", sums->timeouts);
+        number(writer, "exceptions", sums->exceptions);
+        number(writer, "missed", sums->missed);
     }
 }
 
@@ -152,6 +169,7 @@ static void put_device(void *value, void *context)
     }
     number(writer, "received", sums.received);
     put_reasons(writer, sums.rejected);
+    put_polls(writer, &sums);
     number(writer, "suppressed", sums.suppressed);
     number(writer, "published", sums.published);
     number(writer, "acknowledged", sums.acknowledged);
@@ -185,6 +203,7 @@ static void put_ports(struct writer *writer, struct fg_port *const *ports, size_
         number(writer, "devices", sums.count);
         number(writer, "received", stats.received);
         put_reasons(writer, stats.rejected);
+        put_polls(writer, &sums);
         number(writer, "suppressed", sums.suppressed);
         number(writer, "published", sums.published);
         number(writer, "acknowledged", sums.acknowledged);

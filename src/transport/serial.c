@@ -94,3 +94,14 @@ const struct fg_transport fg_transport_serial = {
     .was_read = serial_was_read,
     .before_close = serial_before_close,
 };
+
+bool fg_transport_serial_line(const struct fg_chosen *chosen, int64_t *baud, const char **format)
+{
+    if (chosen->variant != &fg_transport_serial.variant) {
+        return false;
+    }
+    const struct fg_serial_settings *settings = chosen->settings;
+    *baud = settings->baud;
+    *format = settings->format;
+    return true;
+}

@@ -3,7 +3,7 @@
 set(BENCH_DIR ${CMAKE_BINARY_DIR}/tests/bench)
 add_library(bench_common STATIC ${CMAKE_CURRENT_LIST_DIR}/bench.c)
 target_link_libraries(bench_common PUBLIC fieldgate_options)
-foreach(name load sink baseline subscriber echo)
+foreach(name load sink baseline subscriber echo modbus_devices)
   add_executable(bench_${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   set_target_properties(bench_${name} PROPERTIES OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${BENCH_DIR})
   target_link_libraries(bench_${name} PRIVATE bench_common)
@@ -27,6 +27,10 @@ add_custom_target(bench
 add_custom_target(bench-quick
   COMMAND ${bench_run} --quick --json ${CMAKE_BINARY_DIR}/bench.json
   DEPENDS fieldgated ${BENCH_PROGRAMS} USES_TERMINAL VERBATIM COMMENT "Measuring once and little")
+add_custom_target(bench-modbus
+  COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/modbus.py --daemon $<TARGET_FILE:fieldgated>
+    --programs ${BENCH_DIR}
+  DEPENDS fieldgated bench_modbus_devices USES_TERMINAL VERBATIM COMMENT "Polling; see docs/benchmarks.md")
 add_test(NAME bench/smoke COMMAND ${bench_run} --smoke)
 set_tests_properties(bench/smoke PROPERTIES TIMEOUT 120 LABELS bench)
 

@@ -279,6 +279,44 @@ static void bottomless_files_are_refused(void **state)
     assert_int_equal(check_bytes(loop, sizeof loop - 1, path), EX_CONFIG);
 }
 
+#define METERS                                                                                               \
+    "ports = ( { name = \"rs485\"; transport: { type = \"serial\"; path = \"/dev/ttyUSB0\"; baud = 9600; "   \
+    "};\n"                                                                                                   \
+    "protocol: { type = \"modbus-rtu\"; }; poll_interval = \"%s\";\n"                                        \
+    "points = ( { name = \"v\"; table = \"input\"; address = 0; type = \"float32\"; } );\n"                  \
+    "devices = ( { name = \"a\"; unit = 1; }, { name = \"b\"; unit = 2; }, { name = \"c\"; unit = 3; } ); "  \
+    "} );\n"
+
+static int check_meters(const char *interval, char path[TEMPDIR_PATH])
+{
+    char text[800];
+    snprintf(text, sizeof text, METERS, interval);
+    return check_bytes(text, strlen(text), path);
+}
+
+static void budget_of_a_polled_line_is_told(void **state)
+{
+    (void)state;
+    char path[TEMPDIR_PATH];
+    assert_int_equal(check_meters("1s", path), 0);
+    assert_memory_equal(output, "port rs485: 3 devices, 1", 24); /* some 45 ms each */
+    assert_non_null(strstr(output, " % of the line, oldest value 1.1 s\n"));
+    assert_non_null(strstr(output, ": OK\n"));
+}
+
+static void line_that_is_too_slow_is_a_warning_and_far_too_slow_a_mistake(void **state)
+{
+    (void)state;
+    char path[TEMPDIR_PATH];
+    assert_int_equal(check_meters("100ms", path), 0);
+    assert_memory_equal(output, "warning: port rs485: 3 devices, 1", 33);
+    assert_non_null(strstr(output, "make poll_interval "));
+    assert_non_null(strstr(output, ": OK\n"));
+    assert_int_equal(check_meters("20ms", path), EX_CONFIG);
+    assert_true(tells(path, "ports[0].protocol: 3 devices, ", "make poll_interval "));
+    assert_null(strstr(output, "OK"));
+}
+
 static void version_and_help_are_told(void **state)
 {
     (void)state;
@@ -317,6 +355,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(right_configuration_is_ok, set_up, tear_down),
         cmocka_unit_test_setup_teardown(delivered_examples_are_ok, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(budget_of_a_polled_line_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(line_that_is_too_slow_is_a_warning_and_far_too_slow_a_mistake, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(every_problem_is_told_with_line_path_and_remedy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(wrong_configuration_does_not_start, set_up, tear_down),
         cmocka_unit_test_setup_teardown(included_files_are_read_and_named_in_problems, set_up, tear_down),

@@ -2,7 +2,7 @@
  * Ports with real sockets and ptys on a real loop, and a sink that writes down what it is told and whose room
  * can be taken away.
  */
-#include "support/transport_rig.h"
+#include "support/port_bench.h"
 
 #include "fieldgate/buffer.h"
 #include "fieldgate/clock.h"
@@ -20,186 +20,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-#define LINES_MOST 40000
-
-/* What the sink was told, as a line of text:
- *   "dev: a=1 b=2"  a reading was taken      "dev! queue-full"  one was lost
- *   "dev+", "dev-"  online, offline */
-struct told {
-    char *text;
-    int64_t at_ns, wall_ms;
-};
-
-struct bench {
-    struct rig *rig;
-    struct fg_config *config;
-    struct fg_port *port;
-    struct fg_sink sink;
-    uint16_t number; /* of its TCP or UDP port */
-    pthread_mutex_t mutex;
-    pthread_cond_t changed;
-    bool limited;
-    size_t room;     /* readings that are taken while limited */
-    uint64_t random; /* not 0: every third offer, about, is refused */
-    size_t refusals;
-    bool overlapped; /* two calls about one device at once */
-    bool closed;
-    size_t count;
-    struct told told[LINES_MOST];
-};
-
-struct source {
-    struct fg_source base;
-    struct bench *bench;
-    atomic_int inside;
-};
-
-static void enter(struct source *source)
-{
-    if (atomic_fetch_add(&source->inside, 1) != 0) {
-        source->bench->overlapped = true;
-    }
-}
-
-static void leave(struct source *source)
-{
-    atomic_fetch_sub(&source->inside, 1);
-}
-
-static struct fg_source *source_new(void *context, const struct fg_port_settings *port,
-                                    const struct fg_device_defaults *device, const char *identity)
-{
-    (void)device;
-    struct source *source = calloc(1, sizeof *source);
-    source->bench = context;
-    source->base.origin = fg_origin_new(port->name, identity);
-    return &source->base;
-}
-
-static void source_free(struct fg_source *base)
-{
-    fg_origin_unref(base->origin);
-    free(base);
-}
-
-static void write_down(struct source *source, int64_t wall_ms, const char *format, ...)
-{
-    struct bench *bench = source->bench;
-    va_list arguments;
-    va_start(arguments, format);
-    char *text = NULL;
-    if (vasprintf(&text, format, arguments) >= 0 && bench->count < LINES_MOST) {
-        bench->told[bench->count++] =
-            (struct told){ .text = text, .at_ns = fg_clock_now_ns(), .wall_ms = wall_ms };
-    }
-    va_end(arguments);
-    pthread_cond_broadcast(&bench->changed);
-}
-
-static bool refuses(struct bench *bench)
-{
-    if (bench->random != 0) {
-        bench->random ^= bench->random << 13;
-        bench->random ^= bench->random >> 7;
-        bench->random ^= bench->random << 17;
-        return bench->random % 3 == 0;
-    }
-    if (bench->limited && bench->room == 0) {
-        return true;
-    }
-    bench->room -= bench->limited;
-    return false;
-}
-
-static int offer(struct fg_source *base, const struct fg_reading *reading)
-{
-    struct source *source = (struct source *)base;
-    struct bench *bench = source->bench;
-    struct fg_buffer text;
-    fg_buffer_init(&text, 65536);
-    enter(source);
-    for (size_t i = 0; i < reading->count; i++) {
-        fg_buffer_printf(&text, " %.*s=", (int)reading->fields[i].name_length, reading->fields[i].name);
-        fg_json_put_value(&text, &reading->fields[i].value);
-    }
-    pthread_mutex_lock(&bench->mutex);
-    bool refused = refuses(bench);
-    if (refused) {
-        bench->refusals++;
-        pthread_cond_broadcast(&bench->changed);
-    } else {
-        write_down(source, reading->wall_ms, "%s:%.*s", base->origin->device, (int)text.size,
-                   text.size > 0 ? (const char *)text.bytes : "");
-    }
-    pthread_mutex_unlock(&bench->mutex);
-    leave(source);
-    fg_buffer_fini(&text);
-    return refused ? -ENOBUFS : 0;
-}
-
-static void lose(struct fg_source *base, enum fg_loss reason, int64_t wall_ms)
-{
-    struct source *source = (struct source *)base;
-    enter(source);
-    pthread_mutex_lock(&source->bench->mutex);
-    write_down(source, wall_ms, "%s! %s", base->origin->device, fg_loss_name(reason));
-    pthread_mutex_unlock(&source->bench->mutex);
-    leave(source);
-}
-
-static void available(struct fg_source *base, bool online)
-{
-    struct source *source = (struct source *)base;
-    enter(source);
-    pthread_mutex_lock(&source->bench->mutex);
-    write_down(source, 0, "%s%c", base->origin->device, online ? '+' : '-');
-    pthread_mutex_unlock(&source->bench->mutex);
-    leave(source);
-}
-
-static void report(void *context, const char *problem)
-{
-    (void)context;
-    print_error("%s\n", problem);
-}
-
-/* A port as in a configuration, without its name: it is "p". */
-__attribute__((format(printf, 2, 3))) static struct bench *bench_new(void **state, const char *format, ...)
-{
-    struct bench *bench = calloc(1, sizeof *bench);
-    bench->rig = *state;
-    char path[96];
-    snprintf(path, sizeof path, "%s/port.cfg", bench->rig->folder);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs("name = \"p\";\n", file);
-    va_list arguments;
-    va_start(arguments, format);
-    vfprintf(file, format, arguments);
-    va_end(arguments);
-    fclose(file);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&bench->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
-    pthread_mutex_init(&bench->mutex, NULL);
-    assert_int_equal(fg_config_read(path, &fg_port_schema, report, NULL, &bench->config), 0);
-    bench->sink = (struct fg_sink){ .source_new = source_new,
-                                    .source_free = source_free,
-                                    .offer = offer,
-                                    .lose = lose,
-                                    .available = available,
-                                    .context = bench };
-    return bench;
-}
-
-static void bench_open(struct bench *bench)
-{
-    assert_int_equal(
-        fg_port_open(&bench->rig->loop, fg_config_settings(bench->config), &bench->sink, &bench->port), 0);
-}
 
 #define TCP  "transport: { type = \"tcp-server\"; tcp_port = %d; };\n"
 #define UDP  "transport: { type = \"udp\"; udp_port = %d; };\n"
@@ -219,86 +39,9 @@ static struct bench *bench_on(void **state, int type, const char *rest, int room
     return bench;
 }
 
-static void on_closed(void *context)
-{
-    struct bench *bench = context;
-    pthread_mutex_lock(&bench->mutex);
-    bench->closed = true;
-    pthread_cond_broadcast(&bench->changed);
-    pthread_mutex_unlock(&bench->mutex);
-}
-
-static void bench_close(struct bench *bench)
-{
-    fg_port_close(bench->port, on_closed, bench);
-    RIG_WAIT(bench, bench->closed);
-}
-
-static void bench_free(struct bench *bench)
-{
-    if (!bench->closed) {
-        bench_close(bench);
-    }
-    assert_false(bench->overlapped);
-    fg_port_free(bench->port);
-    for (size_t i = 0; i < bench->count; i++) {
-        free(bench->told[i].text);
-    }
-    fg_config_free(bench->config);
-    pthread_mutex_destroy(&bench->mutex);
-    pthread_cond_destroy(&bench->changed);
-    free(bench);
-}
-
-static void give_room(struct bench *bench, size_t room)
-{
-    pthread_mutex_lock(&bench->mutex);
-    bench->room += room;
-    pthread_mutex_unlock(&bench->mutex);
-    fg_port_resume(bench->port);
-}
-
-/* How many lines are text, with the mutex held; a text that ends in '*' stands for a beginning. */
-static size_t count_of(const struct bench *bench, const char *text)
-{
-    size_t length = strlen(text);
-    bool begin = length > 0 && text[length - 1] == '*';
-    size_t count = 0;
-    for (size_t i = 0; i < bench->count; i++) {
-        count += begin ? strncmp(bench->told[i].text, text, length - 1) == 0
-                       : strcmp(bench->told[i].text, text) == 0;
-    }
-    return count;
-}
-
-#define WAIT_TOLD(bench, text)          RIG_WAIT(bench, count_of(bench, text) > 0)
-#define WAIT_TOLD_OFTEN(bench, text, n) RIG_WAIT(bench, count_of(bench, text) >= (n))
-
-/* All that was told, from first on, with line ends between. */
-static const char *story(struct bench *bench, size_t first)
-{
-    static char text[65536];
-    size_t used = 0;
-    text[0] = '\0';
-    pthread_mutex_lock(&bench->mutex);
-    for (size_t i = first; i < bench->count && used < sizeof text - 1; i++) {
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i > first ? "\n" : "",
-                                 bench->told[i].text);
-    }
-    pthread_mutex_unlock(&bench->mutex);
-    return text;
-}
-
 static void say(int fd, const char *text)
 {
     assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-}
-
-static struct fg_port_stats stats_of(struct bench *bench)
-{
-    struct fg_port_stats stats;
-    fg_port_get_stats(bench->port, &stats);
-    return stats;
 }
 
 struct sought {
@@ -334,7 +77,7 @@ static void wait_counter(struct bench *bench, size_t offset, uint64_t count)
     const struct timespec pause = { .tv_nsec = 1000000 };
     struct timespec end = rig_deadline();
     struct timespec now = { 0 };
-    struct fg_port_stats stats = stats_of(bench);
+    struct fg_port_stats stats = bench_stats(bench);
     uint64_t found = 0;
     while (memcpy(&found, (char *)&stats + offset, sizeof found), found != count) {
         nanosleep(&pause, NULL);
@@ -342,7 +85,7 @@ static void wait_counter(struct bench *bench, size_t offset, uint64_t count)
         if (now.tv_sec > end.tv_sec) {
             fail_msg("counted %llu of %llu", (unsigned long long)found, (unsigned long long)count);
         }
-        stats = stats_of(bench);
+        stats = bench_stats(bench);
     }
 }
 
@@ -376,14 +119,14 @@ static void a_refused_frame_is_held_and_offered_again_in_order(void **state)
     int fd = rig_connect(bench->number);
     say(fd, "a=1\na=2\na=3\na=4\na=5\n");
     RIG_WAIT(bench, bench->refusals > 0);
-    assert_string_equal(story(bench, 0), "p-\np+\np: a=1\np: a=2");
+    assert_string_equal(bench_story(bench, 0), "p-\np+\np: a=1\np: a=2");
     wait_received(bench, 2);
     assert_int_equal(counters_of(bench, "p").received, 2);
-    give_room(bench, 1);
+    bench_give_room(bench, 1);
     WAIT_TOLD(bench, "p: a=3");
-    give_room(bench, 10);
+    bench_give_room(bench, 10);
     WAIT_TOLD(bench, "p: a=5");
-    assert_string_equal(story(bench, 2), "p: a=1\np: a=2\np: a=3\np: a=4\np: a=5");
+    assert_string_equal(bench_story(bench, 2), "p: a=1\np: a=2\np: a=3\np: a=4\np: a=5");
     wait_received(bench, 5);
     close(fd);
     bench_free(bench);
@@ -431,8 +174,8 @@ static void nothing_is_lost_nor_twice_nor_out_of_order_for_any_room(void **state
     for (size_t i = 0; i < WRITERS; i++) {
         char name[8];
         snprintf(name, sizeof name, "w%zu:*", i);
-        while (RIG_GET(bench, count_of(bench, name)) < LINES) {
-            RIG_WAIT(bench, bench->refusals > refusals || count_of(bench, name) >= LINES);
+        while (RIG_GET(bench, bench_count(bench, name)) < LINES) {
+            RIG_WAIT(bench, bench->refusals > refusals || bench_count(bench, name) >= LINES);
             refusals = RIG_GET(bench, bench->refusals);
             fg_port_resume(bench->port);
         }
@@ -462,10 +205,10 @@ static void what_cannot_wait_is_lost_and_counted_when_there_is_no_room(void **st
         say(fd, text);
         wait_received(bench, (uint64_t)i);
     }
-    give_room(bench, 10);
+    bench_give_room(bench, 10);
     say(fd, "a=6");
     WAIT_TOLD(bench, "p: a=6");
-    assert_string_equal(story(bench, 2),
+    assert_string_equal(bench_story(bench, 2),
                         "p: a=1\np: a=2\np! queue-full\np! queue-full\np! queue-full\np: a=6");
     wait_received(bench, 6);
     assert_int_equal(counters_of(bench, "p").received, 6);
@@ -486,10 +229,10 @@ static void a_serial_line_does_not_wait_for_room(void **state)
     bench_open(bench);
     say(master, "a=1\na=2\na=3\n");
     WAIT_TOLD_OFTEN(bench, "p! queue-full", 2);
-    give_room(bench, 1);
+    bench_give_room(bench, 1);
     say(master, "a=4\n");
     WAIT_TOLD(bench, "p: a=4");
-    assert_string_equal(story(bench, 2), "p: a=1\np! queue-full\np! queue-full\np: a=4");
+    assert_string_equal(bench_story(bench, 2), "p: a=1\np! queue-full\np! queue-full\np: a=4");
     close(master);
     WAIT_TOLD_OFTEN(bench, "p-", 2);
     bench_free(bench);
@@ -503,9 +246,9 @@ static void a_peer_that_closes_while_paused_loses_nothing(void **state)
     RIG_WAIT(bench, bench->refusals > 0);
     say(fd, "a=4\na=5\n");
     close(fd);
-    give_room(bench, 10);
+    bench_give_room(bench, 10);
     WAIT_TOLD_OFTEN(bench, "p-", 2);
-    assert_string_equal(story(bench, 2), "p: a=1\np: a=2\np: a=3\np: a=4\np: a=5\np-");
+    assert_string_equal(bench_story(bench, 2), "p: a=1\np: a=2\np: a=3\np: a=4\np: a=5\np-");
     wait_links(bench, 0);
     bench_free(bench);
 }
@@ -520,7 +263,7 @@ static void closing_a_port_offers_what_is_held_a_last_time(void **state)
     bench->room = 2; /* and nobody tells */
     pthread_mutex_unlock(&bench->mutex);
     bench_close(bench);
-    assert_string_equal(story(bench, 2), "p: a=1\np: a=2\np! queue-full\np-");
+    assert_string_equal(bench_story(bench, 2), "p: a=1\np: a=2\np! queue-full\np-");
     wait_received(bench, 3);
     close(fd);
     bench_free(bench);
@@ -534,13 +277,13 @@ static void frames_that_silence_ends_wait_for_room(void **state)
     RIG_WAIT(bench, bench->refusals > 0);
     say(fd, "two");
     RIG_WAIT(bench, bench->refusals > 0);
-    give_room(bench, 10);
+    bench_give_room(bench, 10);
     WAIT_TOLD(bench, "p: raw=\"two\"");
-    assert_string_equal(story(bench, 2), "p: raw=\"one\"\np: raw=\"two\"");
+    assert_string_equal(bench_story(bench, 2), "p: raw=\"one\"\np: raw=\"two\"");
     say(fd, "three");
     close(fd);
     WAIT_TOLD_OFTEN(bench, "p-", 2);
-    assert_string_equal(story(bench, 4), "p: raw=\"three\"\np-");
+    assert_string_equal(bench_story(bench, 4), "p: raw=\"three\"\np-");
     bench_free(bench);
 }
 
@@ -596,10 +339,10 @@ static void what_was_read_when_a_port_closes_is_taken_or_lost_in_order(void **st
             }
         }
         /* Each device goes on and off once, at most. */
-        size_t changes = count_of(bench, "w0+") + count_of(bench, "w0-") + count_of(bench, "w1+") +
-                         count_of(bench, "w1-") + count_of(bench, "w2+") + count_of(bench, "w2-");
-        assert_int_equal(stats_of(bench).received,
-                         bench->count - changes + stats_of(bench).rejected[FG_REASON_INCOMPLETE]);
+        size_t changes = bench_count(bench, "w0+") + bench_count(bench, "w0-") + bench_count(bench, "w1+") +
+                         bench_count(bench, "w1-") + bench_count(bench, "w2+") + bench_count(bench, "w2-");
+        assert_int_equal(bench_stats(bench).received,
+                         bench->count - changes + bench_stats(bench).rejected[FG_REASON_INCOMPLETE]);
         bench_free(bench);
     }
 }
@@ -612,7 +355,7 @@ static void the_listed_device_of_a_port_takes_every_frame(void **state)
     int fd = rig_connect(bench->number);
     say(fd, "a=1\n");
     WAIT_TOLD(bench, "boiler: a=1");
-    assert_string_equal(story(bench, 0), "boiler-\nboiler+\nboiler: a=1");
+    assert_string_equal(bench_story(bench, 0), "boiler-\nboiler+\nboiler: a=1");
     close(fd);
     bench_free(bench);
 }
@@ -639,7 +382,7 @@ static void a_number_is_the_identity_as_the_device_wrote_it(void **state)
     WAIT_TOLD(bench, "inf: id=null a=4");
     const char *const names[] = { "89490200001234567890+", "89490200001234567891+", "12e5+", "inf+" };
     for (size_t i = 0; i < 4; i++) {
-        if (!strstr(story(bench, 0), names[i])) {
+        if (!strstr(bench_story(bench, 0), names[i])) {
             fail_msg("%s is not in the story", names[i]);
         }
     }
@@ -656,9 +399,9 @@ static void a_field_can_be_the_identity_and_must_be_there(void **state)
     say(fd, "id=7 a=3");
     say(fd, "id=x a=4");
     WAIT_TOLD(bench, "x: id=\"x\" a=4");
-    assert_string_equal(story(bench, 0), "x+\nx: id=\"x\" a=1\n7+\n7: id=7 a=3\nx: id=\"x\" a=4");
+    assert_string_equal(bench_story(bench, 0), "x+\nx: id=\"x\" a=1\n7+\n7: id=7 a=3\nx: id=\"x\" a=4");
     wait_received(bench, 4);
-    assert_int_equal(stats_of(bench).rejected[FG_REASON_NO_IDENTITY], 1);
+    assert_int_equal(bench_stats(bench).rejected[FG_REASON_NO_IDENTITY], 1);
     close(fd);
     bench_free(bench);
 }
@@ -678,8 +421,8 @@ static void an_unknown_device_is_rejected_and_named(void **state)
     size_t named = rig_log_count("stranger");
     rig_log_end();
     assert_int_equal(named, 1);
-    assert_int_equal(stats_of(bench).rejected[FG_REASON_UNKNOWN_DEVICE], 2);
-    assert_string_equal(story(bench, 0), "x-\nx+\nx: id=\"x\" a=3");
+    assert_int_equal(bench_stats(bench).rejected[FG_REASON_UNKNOWN_DEVICE], 2);
+    assert_string_equal(bench_story(bench, 0), "x-\nx+\nx: id=\"x\" a=3");
     close(fd);
     bench_free(bench);
 }
@@ -697,8 +440,8 @@ static void no_more_devices_than_max_devices_are_known(void **state)
     size_t named = rig_log_count("third");
     rig_log_end();
     assert_int_equal(named, 1);
-    assert_int_equal(stats_of(bench).rejected[FG_REASON_MAX_DEVICES], 1);
-    assert_int_equal(RIG_GET(bench, count_of(bench, "third*")), 0);
+    assert_int_equal(bench_stats(bench).rejected[FG_REASON_MAX_DEVICES], 1);
+    assert_int_equal(RIG_GET(bench, bench_count(bench, "third*")), 0);
     close(fd);
     bench_free(bench);
 }
@@ -710,7 +453,7 @@ static void the_device_of_a_port_has_its_rejections_from_the_first_frame_on(void
     say(fd, "{\n{\"a\":1}\n");
     WAIT_TOLD(bench, "p: a=1");
     assert_int_equal(counters_of(bench, "p").rejected[FG_REASON_MALFORMED], 1);
-    assert_int_equal(stats_of(bench).rejected[FG_REASON_MALFORMED], 1);
+    assert_int_equal(bench_stats(bench).rejected[FG_REASON_MALFORMED], 1);
     close(fd);
     bench_free(bench);
 }
@@ -730,7 +473,7 @@ static void a_refused_connection_is_logged_once(void **state)
     size_t told = rig_log_count("not in allow") + rig_log_count("not-allowed");
     rig_log_end();
     assert_int_equal(told, 1);
-    assert_int_equal(stats_of(bench).rejected[FG_REASON_NOT_ALLOWED], 1);
+    assert_int_equal(bench_stats(bench).rejected[FG_REASON_NOT_ALLOWED], 1);
     close(fd);
     bench_free(bench);
 }
@@ -746,9 +489,9 @@ static void a_datagram_can_hold_several_frames_and_ends_the_last(void **state)
     assert_int_equal(send(fd, "", 0, 0), 0);
     say(fd, "a=4");
     WAIT_TOLD(bench, "p: a=4");
-    assert_string_equal(story(bench, 2), "p: a=1\np: a=2\np: a=3\np: a=4");
+    assert_string_equal(bench_story(bench, 2), "p: a=1\np: a=2\np: a=3\np: a=4");
     wait_received(bench, 5);
-    assert_int_equal(stats_of(bench).rejected[FG_REASON_EMPTY], 1);
+    assert_int_equal(bench_stats(bench).rejected[FG_REASON_EMPTY], 1);
     close(fd);
     bench_free(bench);
 }
@@ -761,8 +504,8 @@ static void a_datagram_does_not_go_on_in_the_next(void **state)
     say(fd, "\3ab");
     say(fd, "\1c");
     WAIT_TOLD(bench, "p: raw=\"c\"");
-    assert_string_equal(story(bench, 2), "p: raw=\"c\"");
-    assert_int_equal(stats_of(bench).rejected[FG_REASON_INCOMPLETE], 1);
+    assert_string_equal(bench_story(bench, 2), "p: raw=\"c\"");
+    assert_int_equal(bench_stats(bench).rejected[FG_REASON_INCOMPLETE], 1);
     close(fd);
     bench_free(bench);
 }
@@ -777,7 +520,7 @@ static void a_silent_device_goes_offline_and_comes_back_before_its_reading(void 
     WAIT_TOLD_OFTEN(bench, "p-", 2);
     say(fd, "a=2");
     WAIT_TOLD_OFTEN(bench, "p-", 3);
-    assert_string_equal(story(bench, 0), "p-\np+\np: a=1\np-\np+\np: a=2\np-");
+    assert_string_equal(bench_story(bench, 0), "p-\np+\np: a=1\np-\np+\np: a=2\np-");
     assert_true(bench->told[3].at_ns - bench->told[2].at_ns >= 140 * FG_NS_PER_MS);
     close(fd);
     bench_free(bench);
@@ -792,10 +535,10 @@ static void a_device_that_is_made_to_wait_is_not_silent(void **state)
     /* Nothing is to happen in this time, however long it is. */
     const struct timespec pause = { .tv_nsec = 250000000 };
     nanosleep(&pause, NULL);
-    assert_int_equal(RIG_GET(bench, count_of(bench, "p-")), 1);
-    give_room(bench, 10);
+    assert_int_equal(RIG_GET(bench, bench_count(bench, "p-")), 1);
+    bench_give_room(bench, 10);
     WAIT_TOLD_OFTEN(bench, "p-", 2);
-    assert_string_equal(story(bench, 0), "p-\np+\np: a=1\np: a=2\np: a=3\np-");
+    assert_string_equal(bench_story(bench, 0), "p-\np+\np: a=1\np: a=2\np: a=3\np-");
     close(fd);
     bench_free(bench);
 }
@@ -806,7 +549,7 @@ static void a_device_whose_readings_are_lost_is_not_silent(void **state)
     int fd = udp_socket(bench);
     say(fd, "a=1");
     WAIT_TOLD(bench, "p! queue-full");
-    assert_string_equal(story(bench, 0), "p-\np+\np! queue-full");
+    assert_string_equal(bench_story(bench, 0), "p-\np+\np! queue-full");
     close(fd);
     bench_free(bench);
 }
@@ -826,8 +569,8 @@ static void a_device_is_offline_when_its_link_is_down(void **state)
     close(second);
     WAIT_TOLD(bench, "x-");
     WAIT_TOLD(bench, "y-");
-    assert_int_equal(RIG_GET(bench, count_of(bench, "x-")), 1);
-    assert_int_equal(RIG_GET(bench, count_of(bench, "y-")), 1);
+    assert_int_equal(RIG_GET(bench, bench_count(bench, "x-")), 1);
+    assert_int_equal(RIG_GET(bench, bench_count(bench, "y-")), 1);
     bench_free(bench);
 }
 
@@ -840,7 +583,7 @@ static void the_latest_reading_goes_when_min_interval_is_over(void **state)
     int fd = rig_connect(bench->number);
     say(fd, "a=1\na=2\na=3\n");
     WAIT_TOLD(bench, "p: a=3");
-    assert_string_equal(story(bench, 2), "p: a=1\np: a=3");
+    assert_string_equal(bench_story(bench, 2), "p: a=1\np: a=3");
     assert_true(bench->told[3].at_ns - bench->told[2].at_ns >= 140 * FG_NS_PER_MS);
     assert_int_equal(counters_of(bench, "p").suppressed, 1);
     assert_int_equal(counters_of(bench, "p").received, 3);
@@ -854,9 +597,9 @@ static void a_held_reading_waits_for_room(void **state)
     int fd = rig_connect(bench->number);
     say(fd, "a=1\na=2\n");
     RIG_WAIT(bench, bench->refusals > 1);
-    give_room(bench, 10);
+    bench_give_room(bench, 10);
     WAIT_TOLD(bench, "p: a=2");
-    assert_string_equal(story(bench, 2), "p: a=1\np: a=2");
+    assert_string_equal(bench_story(bench, 2), "p: a=1\np: a=2");
     close(fd);
     bench_free(bench);
 }
@@ -868,7 +611,7 @@ static void a_held_reading_goes_at_the_stop(void **state)
     say(fd, "a=1\na=2\na=3\n");
     wait_received(bench, 3);
     bench_close(bench);
-    assert_string_equal(story(bench, 2), "p: a=1\np-\np: a=3");
+    assert_string_equal(bench_story(bench, 2), "p: a=1\np-\np: a=3");
     close(fd);
     bench_free(bench);
 }
@@ -880,7 +623,7 @@ static void a_held_reading_without_room_at_the_stop_is_lost_and_told(void **stat
     say(fd, "a=1\na=2\n");
     wait_received(bench, 2);
     bench_close(bench);
-    assert_string_equal(story(bench, 2), "p: a=1\np-\np! queue-full");
+    assert_string_equal(bench_story(bench, 2), "p: a=1\np-\np! queue-full");
     close(fd);
     bench_free(bench);
 }
@@ -895,7 +638,7 @@ static void a_point_that_went_does_not_go_again_with_one_that_was_held(void **st
     int fd = rig_connect(bench->number);
     say(fd, "quick=1 slow=1\nquick=2 slow=2\n");
     WAIT_TOLD(bench, "p: slow=2");
-    assert_string_equal(story(bench, 2), "p: quick=1 slow=1\np: quick=2\np: slow=2");
+    assert_string_equal(bench_story(bench, 2), "p: quick=1 slow=1\np: quick=2\np: slow=2");
     close(fd);
     bench_free(bench);
 }
@@ -908,7 +651,7 @@ static void a_held_point_stays_when_a_reading_comes_without_it(void **state)
     int fd = rig_connect(bench->number);
     say(fd, "quick=1 slow=1\nslow=2\nquick=3\n");
     WAIT_TOLD(bench, "p: slow=2");
-    assert_string_equal(story(bench, 2), "p: quick=1 slow=1\np: quick=3\np: slow=2");
+    assert_string_equal(bench_story(bench, 2), "p: quick=1 slow=1\np: quick=3\np: slow=2");
     close(fd);
     bench_free(bench);
 }
@@ -940,12 +683,12 @@ static void the_devices_own_time_becomes_the_readings(void **state)
     say(fd, "t=soon a=2");
     say(fd, "a=3");
     WAIT_TOLD(bench, "p: a=3");
-    assert_string_equal(story(bench, 3), "p: a=2\np: a=3");
+    assert_string_equal(bench_story(bench, 3), "p: a=2\np: a=3");
     for (size_t i = 3; i < 5; i++) {
         assert_true(llabs(bench->told[i].wall_ms - fg_clock_wall_ms()) < 60000);
     }
     wait_received(bench, 3);
-    assert_int_equal(stats_of(bench).rejected[FG_REASON_BAD_TIME], 2);
+    assert_int_equal(bench_stats(bench).rejected[FG_REASON_BAD_TIME], 2);
     close(fd);
     bench_free(bench);
 }
@@ -957,14 +700,14 @@ static void a_bad_time_is_counted_once_however_often_the_frame_is_offered(void *
     say(fd, "t=soon a=1\n");
     for (size_t offers = 2; offers <= 4; offers++) {
         RIG_WAIT(bench, bench->refusals >= offers);
-        give_room(bench, 0);
+        bench_give_room(bench, 0);
     }
-    assert_int_equal(stats_of(bench).rejected[FG_REASON_BAD_TIME], 0);
-    give_room(bench, 1);
+    assert_int_equal(bench_stats(bench).rejected[FG_REASON_BAD_TIME], 0);
+    bench_give_room(bench, 1);
     WAIT_TOLD(bench, "p: a=1");
     wait_received(bench, 1);
     bench_close(bench);
-    assert_int_equal(stats_of(bench).rejected[FG_REASON_BAD_TIME], 1);
+    assert_int_equal(bench_stats(bench).rejected[FG_REASON_BAD_TIME], 1);
     close(fd);
     bench_free(bench);
 }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# config/fieldgate.cfg shows every setting, and every kind of transport, framing and decoder, that the tables have.
+# config/fieldgate.cfg shows every setting, and every kind of transport, framing, decoder and protocol, that the tables have.
 set -euo pipefail
 source=$2 build=$3
 read -ra run <<<"${FG_TEST_WRAPPER-}"
@@ -19,7 +19,7 @@ for key in "${keys[@]}"; do
 done
 
 # Headings such as "### decoder json".
-mapfile -t kinds < <(sed -n 's/^##* \(framing\|decoder\|transport\) \([a-z0-9-]*\)$/\2/p' <<<"$reference")
+mapfile -t kinds < <(sed -n 's/^##* \(framing\|decoder\|transport\|protocol\) \([a-z0-9-]*\)$/\2/p' <<<"$reference")
 [ ${#kinds[@]} -gt 5 ]
 for kind in "${kinds[@]}"; do
     if ! grep -q "type = \"$kind\"" "$example"; then

@@ -48,14 +48,14 @@ static void a_fifo_does_not_hold_the_reader(void **state)
 static void a_file_over_the_limit_is_told(void **state)
 {
     (void)state;
-    size_t size = (1 << 20) + 1;
+    size_t size = (4 << 20) + 1;
     char *text = malloc(size);
     assert_non_null(text);
     memset(text, '\n', size);
     fixture_write("large.cfg", text, size);
     free(text);
     assert_file_problem("large.cfg",
-                        "large.cfg:1: file: is too large: a configuration has at most 1024 KiB with all "
+                        "large.cfg:1: file: is too large: a configuration has at most 4096 KiB with all "
                         "that it includes");
 }
 
@@ -198,8 +198,8 @@ static void deep_nesting_is_told(void **state)
 static void floods_of_settings_and_values_are_told_quickly(void **state)
 {
     (void)state;
-    char *text = repeated("a = (", "1,", 300000, "1);");
-    assert_problem(text, "x.cfg:1: a[131071]: too many values in all; at most 131072");
+    char *text = repeated("a = (", "1,", 600000, "1);");
+    assert_problem(text, "x.cfg:1: a[524287]: too many values in all; at most 524288");
     free(text);
     text = repeated("", "a=1 ", 200000, "");
     struct outcome outcome = fixture_read(text);

@@ -82,6 +82,46 @@ static void a_key_as_identity_needs_a_decoder(void **state)
     assert_non_null(strstr(told_of(LINE "identity = \"unit\";"), "is none of"));
 }
 
+#define RTU    "protocol: { type = \"modbus-rtu\"; };"
+#define POINTS "points = ( { name = \"v\"; address = 0; } );"
+
+static void a_protocol_takes_the_place_of_framing_and_decoder(void **state)
+{
+    (void)state;
+    assert_string_equal(told_of(RTU POINTS), "");
+    assert_non_null(strstr(told_of(RTU POINTS LINE), " framing: has no place beside protocol"));
+    assert_non_null(strstr(told_of(RTU POINTS "decoder: { type = \"json\"; };"), " decoder: has no place"));
+    assert_non_null(strstr(told_of(RTU POINTS "identity = \"peer\";"), "take identity out"));
+    assert_non_null(strstr(told_of(RTU POINTS "payload = \"raw\";"), "payload: \"raw\" is for frames"));
+}
+
+static void modbus_tcp_needs_a_connection_that_is_made(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(told_of("protocol: { type = \"modbus-tcp\"; };" POINTS), "\"tcp-client\""));
+}
+
+static void polled_devices_have_points_and_units(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(told_of(RTU), " points: is missing"));
+    assert_string_equal(told_of(RTU POINTS "devices = ( { name = \"a\"; }, { name = \"b\"; unit = 2; } );"),
+                        "");
+    assert_non_null(
+        strstr(told_of(RTU POINTS "devices = ( { name = \"a\"; }, { name = \"b\"; unit = 250; } );"),
+               "devices[1].unit: 250 is no device's address"));
+    assert_non_null(strstr(told_of(RTU "devices = ( { name = \"a\"; points = ( { name = \"v\"; } ); } );"),
+                           "devices[0].points[0].address: is missing"));
+}
+
+static void an_address_without_a_protocol_is_told(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(told_of(LINE POINTS), "points[0].address: is for ports with a protocol"));
+    assert_non_null(strstr(told_of(KEY "devices = ( { name = \"a\"; " POINTS " } );"),
+                           "devices[0].points[0].address: is for ports with a protocol"));
+}
+
 static void tens_of_thousands_of_devices_are_checked(void **state)
 {
     (void)state;
@@ -103,6 +143,10 @@ int main(void)
         cmocka_unit_test(point_names_are_unique),
         cmocka_unit_test(an_identity_by_port_has_one_device),
         cmocka_unit_test(a_key_as_identity_needs_a_decoder),
+        cmocka_unit_test(a_protocol_takes_the_place_of_framing_and_decoder),
+        cmocka_unit_test(modbus_tcp_needs_a_connection_that_is_made),
+        cmocka_unit_test(polled_devices_have_points_and_units),
+        cmocka_unit_test(an_address_without_a_protocol_is_told),
         cmocka_unit_test(tens_of_thousands_of_devices_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
