@@ -137,6 +137,7 @@ static void offer(struct fg_poller *poller, struct fg_polled_device *device, siz
     struct fg_reading reading = { .taken_ns = group->taken_ns,
                                   .wall_ms = fg_wall_at(group->taken_ns),
                                   .fields = fields };
+    reading.unsynchronised = !fg_clock_was_set(reading.wall_ms);
     for (size_t i = 0; i < device->count; i++) {
         if (device->points[i].came && device->points[i].group == number) {
             const char *name = device->settings[i].name;
