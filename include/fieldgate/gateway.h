@@ -24,7 +24,7 @@ struct fg_settings {
     struct fg_gateway_settings gateway;
     struct fg_mqtt_settings mqtt;
     struct fg_spool_settings *spool; /* NULL: no spool */
-    struct fg_settings_list ports; /* struct fg_port_settings */
+    struct fg_settings_list ports;   /* struct fg_port_settings */
 };
 
 extern const struct fg_schema fg_settings_schema;

@@ -96,6 +96,11 @@ struct fg_sink {
     int (*offer)(struct fg_source *source, const struct fg_reading *reading);
     void (*lose)(struct fg_source *source, enum fg_loss reason, int64_t wall_ms);
     void (*available)(struct fg_source *source, bool online);
+    /* Where a reading counts as accepted only when the sink has saved it: a mark behind all that was offered
+     * so far, and whether all before a mark is saved. Streams are read on when it is; fg_port_resume is
+     * called some time after an answer that was no. Both NULL: there is nothing to wait for. */
+    uint64_t (*mark)(void *context);
+    bool (*saved)(void *context, uint64_t mark);
     void *context;
 };
 

@@ -93,6 +93,7 @@ void fg_publisher_flush(struct fg_publisher *publisher);
  * on the disk, or must be content with memory because there is no such spool or it does not work. Where the
  * answer is no, room is called some time after it has become yes. Any thread.
  */
+bool fg_publisher_saves_first(const struct fg_publisher *publisher); /* whether there is such a spool */
 uint64_t fg_publisher_mark(struct fg_publisher *publisher);
 bool fg_publisher_is_saved(struct fg_publisher *publisher, uint64_t mark);
 

@@ -27,9 +27,10 @@ struct port_link {
 
 _Static_assert(sizeof(struct port_link) <= 112, "a link that idles is small");
 
-/* A frame that the sink had no room for. */
+/* A frame that the sink had no room for; or, with a mark, nothing: what was offered is to be saved first. */
 struct refused {
     int64_t received_ns;
+    uint64_t mark;
     struct fg_buffer frame;
 };
 
@@ -202,11 +203,48 @@ static void free_refused(struct port_link *state)
     }
 }
 
+static void end_waiting(struct port_link *state)
+{
+    free_refused(state);
+    atomic_store(&state->port->waited_ns, fg_clock_now_ns());
+    atomic_fetch_sub(&state->port->waiting, 1);
+}
+
+/* What was read counts when the sink has saved it, and only then is more read. False: not yet. */
+static bool wait_until_saved(struct port_link *state)
+{
+    const struct fg_sink *sink = state->port->sink;
+    if (sink->saved(sink->context, state->refused->mark)) {
+        end_waiting(state);
+        return true;
+    }
+    fg_link_pause(state->link);
+    return false;
+}
+
+static void begin_waiting_until_saved(struct port_link *state)
+{
+    const struct fg_sink *sink = state->port->sink;
+    uint64_t mark = sink->mark(sink->context);
+    if (mark == 0 || sink->saved(sink->context, mark) || !fg_link_can_wait(state->link)) {
+        return;
+    }
+    state->refused = calloc(1, sizeof *state->refused);
+    if (state->refused) { /* without memory it is not waited for */
+        state->refused->mark = mark;
+        atomic_fetch_add(&state->port->waiting, 1);
+        fg_link_pause(state->link);
+    }
+}
+
 static bool offer_refused(struct port_link *state)
 {
     const struct refused *refused = state->refused;
     if (!refused) {
         return true;
+    }
+    if (refused->mark > 0) {
+        return wait_until_saved(state);
     }
     static const uint8_t nothing[1];
     struct fg_frame frame = { .bytes = refused->frame.size > 0 ? refused->frame.bytes : nothing,
@@ -215,9 +253,7 @@ static bool offer_refused(struct port_link *state)
         fg_link_pause(state->link);
         return false;
     }
-    free_refused(state);
-    atomic_store(&state->port->waited_ns, fg_clock_now_ns());
-    atomic_fetch_sub(&state->port->waiting, 1);
+    end_waiting(state);
     return true;
 }
 
@@ -272,6 +308,7 @@ static size_t on_received(void *context, const struct fg_packet *packet)
     const uint8_t *input = packet->data;
     size_t size = packet->size;
     bool room = offer_refused(state);
+    bool offered = false;
     while (room) {
         struct fg_frame frame;
         enum fg_reason reason = FG_REASON_NONE;
@@ -280,6 +317,10 @@ static size_t on_received(void *context, const struct fg_packet *packet)
             break;
         }
         room = handle(state, result, &frame, reason, packet->received_ns, packet->from);
+        offered = true;
+    }
+    if (room && offered && state->port->sink->mark) {
+        begin_waiting_until_saved(state);
     }
     if (state->gap && packet->size > 0) {
         state->gap->received_ns = packet->received_ns;
@@ -375,6 +416,9 @@ static void on_down(void *context, int error)
     struct port_link *state = context;
     struct fg_port *port = state->port;
     (void)error;
+    if (state->refused && state->refused->mark > 0) {
+        end_waiting(state);
+    }
     offer_refused(state); /* a link that is down cannot wait: taken or lost, and told */
     if (port->settings->framing.variant) {
         struct fg_frame frame;

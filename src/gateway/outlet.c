@@ -98,6 +98,16 @@ static void available(struct fg_source *base, bool online)
     fg_publisher_set_available(source->outlets->publisher, base->origin, online);
 }
 
+static uint64_t mark(void *context)
+{
+    return fg_publisher_mark(((struct fg_outlets *)context)->publisher);
+}
+
+static bool saved(void *context, uint64_t mark)
+{
+    return fg_publisher_is_saved(((struct fg_outlets *)context)->publisher, mark);
+}
+
 void fg_outlets_init(struct fg_outlets *outlets, struct fg_publisher *publisher, const char *gateway,
                      const char *base)
 {
@@ -110,4 +120,8 @@ void fg_outlets_init(struct fg_outlets *outlets, struct fg_publisher *publisher,
                                     .publisher = publisher,
                                     .gateway = gateway,
                                     .base = base };
+    if (fg_publisher_saves_first(publisher)) {
+        outlets->sink.mark = mark;
+        outlets->sink.saved = saved;
+    }
 }

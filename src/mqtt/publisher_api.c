@@ -198,6 +198,12 @@ void fg_publisher_flush(struct fg_publisher *publisher)
     }
 }
 
+bool fg_publisher_saves_first(const struct fg_publisher *publisher)
+{
+    const struct fg_keep *keep = &publisher->keep;
+    return keep->spool && keep->settings->durability == FG_SPOOL_ALWAYS;
+}
+
 uint64_t fg_publisher_mark(struct fg_publisher *publisher)
 {
     pthread_mutex_lock(&publisher->lock);
@@ -208,9 +214,7 @@ uint64_t fg_publisher_mark(struct fg_publisher *publisher)
 
 bool fg_publisher_is_saved(struct fg_publisher *publisher, uint64_t mark)
 {
-    const struct fg_keep *keep = &publisher->keep;
-    if (!keep->spool || keep->settings->durability != FG_SPOOL_ALWAYS ||
-        atomic_load(&publisher->saved) >= mark) {
+    if (!fg_publisher_saves_first(publisher) || atomic_load(&publisher->saved) >= mark) {
         return true;
     }
     atomic_store(&publisher->save_awaited, true);

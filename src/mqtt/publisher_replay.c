@@ -4,8 +4,12 @@
 
 #include <string.h>
 
-/* How long what is acknowledged may stay on the disk. With half a window it is removed at once. */
-#define REMOVE_NS (10 * FG_NS_PER_S)
+/* What is acknowledged is noted at once when it is a quarter of a window, else after a second; its rows are
+ * removed when there are many, else after ten seconds. */
+#define NOTE_SHARE  4
+#define NOTE_NS     FG_NS_PER_S
+#define REMOVE_MOST 2000
+#define REMOVE_NS   (10 * FG_NS_PER_S)
 
 /* Messages that are read back at a time, and what they and those before may take up of queue_bytes. */
 #define READ_MOST  1000
@@ -104,8 +108,12 @@ void fg_keep_forget(struct fg_publisher *publisher, const struct fg_message *mes
         keep->done[at] = (struct fg_spool_range){ id, id };
         keep->done_ranges++;
     }
+    int64_t now_ns = fg_clock_now_ns();
     if (keep->done_count++ == 0) {
-        keep->done_ns = fg_clock_now_ns();
+        keep->done_ns = now_ns;
+    }
+    if (keep->undone_count++ == 0) {
+        keep->undone_ns = now_ns;
     }
 }
 
@@ -113,25 +121,98 @@ size_t fg_keep_undone(const struct fg_publisher *publisher)
 {
     const struct fg_keep *keep = &publisher->keep;
     /* While the disk does not let them be removed the broker is not kept waiting for it. */
-    return fg_keep_is_open(keep) && keep->remove_ns == 0 ? keep->done_count : 0;
+    return fg_keep_is_open(keep) && keep->remove_ns == 0 ? keep->undone_count : 0;
+}
+
+static int64_t note_due_ns(const struct fg_publisher *publisher)
+{
+    const struct fg_keep *keep = &publisher->keep;
+    if (keep->undone_count == 0) {
+        return INT64_MAX;
+    }
+    bool many = NOTE_SHARE * keep->undone_count >= publisher->session->max_inflight;
+    return many ? 0 : keep->undone_ns + NOTE_NS;
+}
+
+static int64_t removal_due_ns(const struct fg_keep *keep)
+{
+    if (keep->done_count == 0) {
+        return INT64_MAX;
+    }
+    return keep->done_count >= REMOVE_MOST || 2 * keep->done_ranges >= keep->done_capacity
+               ? 0
+               : keep->done_ns + REMOVE_NS;
 }
 
 int64_t fg_keep_remove_due_ns(const struct fg_publisher *publisher)
 {
     const struct fg_keep *keep = &publisher->keep;
-    if (keep->done_count == 0) {
-        return INT64_MAX;
-    }
-    int64_t due_ns = 2 * keep->done_count >= publisher->session->max_inflight ? 0 : keep->done_ns + REMOVE_NS;
+    int64_t note_ns = note_due_ns(publisher);
+    int64_t remove_ns = removal_due_ns(keep);
+    int64_t due_ns = note_ns < remove_ns ? note_ns : remove_ns;
     return due_ns > keep->remove_ns ? due_ns : keep->remove_ns;
 }
 
-int fg_keep_remove(struct fg_publisher *publisher)
+static void note_oldest(int64_t *oldest, const struct fg_message *message)
+{
+    if (message && message->spool_id > 0 && message->spool_id < *oldest) {
+        *oldest = message->spool_id;
+    }
+}
+
+/* The last id before the oldest message that is in memory and on the disk. */
+static int64_t done_through(const struct fg_publisher *publisher)
+{
+    int64_t oldest = publisher->keep.last + 1;
+    for (const struct fg_flight *flight = publisher->inflight.oldest; flight; flight = flight->newer) {
+        note_oldest(&oldest, flight->message);
+    }
+    for (const struct fg_message *message = publisher->again.first; message; message = message->next) {
+        note_oldest(&oldest, message);
+    }
+    note_oldest(&oldest, publisher->taken.first);
+    return oldest - 1;
+}
+
+static int note_done(struct fg_publisher *publisher)
+{
+    struct fg_keep *keep = &publisher->keep;
+    int64_t through = done_through(publisher);
+    int error = fg_spool_done(keep->spool, through);
+    if (error) {
+        return error;
+    }
+    keep->undone_ns = fg_clock_now_ns();
+    keep->undone_count = 0;
+    for (size_t i = keep->done_ranges; i > 0 && keep->done[i - 1].last > through; i--) {
+        int64_t first = keep->done[i - 1].first > through ? keep->done[i - 1].first : through + 1;
+        keep->undone_count += (size_t)(keep->done[i - 1].last - first + 1);
+    }
+    return 0;
+}
+
+/* Whether the note leaves so many behind that only a removal makes room in the window. */
+static bool is_stuck(const struct fg_publisher *publisher)
+{
+    return 2 * publisher->keep.undone_count >= publisher->session->max_inflight;
+}
+
+int fg_keep_remove(struct fg_publisher *publisher, int64_t now_ns)
+{
+    struct fg_keep *keep = &publisher->keep;
+    int error = note_due_ns(publisher) <= now_ns ? note_done(publisher) : 0;
+    if (!error && removal_due_ns(keep) > now_ns && !is_stuck(publisher)) {
+        return 0;
+    }
+    return fg_keep_remove_all(publisher);
+}
+
+int fg_keep_remove_all(struct fg_publisher *publisher)
 {
     struct fg_keep *keep = &publisher->keep;
     int error = fg_spool_remove(keep->spool, keep->done, keep->done_ranges);
     if (!error) {
-        keep->done_ranges = keep->done_count = 0;
+        keep->done_ranges = keep->done_count = keep->undone_count = 0;
         keep->save_ns = 0;
     }
     return error;

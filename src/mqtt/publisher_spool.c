@@ -256,10 +256,11 @@ struct fg_message *fg_keep_take(struct fg_publisher *publisher, size_t count)
 /* --- the steps --- */
 
 /* A disk that has no room can still be read: that goes on while writing waits. */
-static int write_to(struct fg_publisher *publisher, int (*how)(struct fg_publisher *), int64_t *again_ns)
+static int write_to(struct fg_publisher *publisher, int (*how)(struct fg_publisher *, int64_t),
+                    int64_t *again_ns)
 {
     struct fg_keep *keep = &publisher->keep;
-    int error = how(publisher);
+    int error = how(publisher, fg_clock_now_ns());
     if (!error || !fg_spool_is_open(keep->spool)) {
         keep->disk_full = false;
         *again_ns = 0;
@@ -286,6 +287,12 @@ static int open_again(struct fg_publisher *publisher)
     return error;
 }
 
+static int save(struct fg_publisher *publisher, int64_t now_ns)
+{
+    (void)now_ns;
+    return fg_keep_save(publisher);
+}
+
 static int step(struct fg_publisher *publisher, int64_t now_ns)
 {
     struct fg_keep *keep = &publisher->keep;
@@ -298,7 +305,7 @@ static int step(struct fg_publisher *publisher, int64_t now_ns)
         error = fg_spool_expire(keep->spool);
     }
     if (!error && save_due_ns(publisher, now_ns) <= now_ns) {
-        error = write_to(publisher, fg_keep_save, &keep->save_ns);
+        error = write_to(publisher, save, &keep->save_ns);
     }
     if (!error && fg_keep_read_due_ns(publisher, now_ns) <= now_ns) {
         error = fg_keep_read(publisher, now_ns);
@@ -343,7 +350,7 @@ void fg_keep_save_all(struct fg_publisher *publisher, bool losses)
         error = fg_keep_save(publisher);
     }
     if (!error && keep->done_count > 0) {
-        error = fg_keep_remove(publisher);
+        error = fg_keep_remove_all(publisher);
     }
     if (!error && losses) {
         fg_keep_save_losses(publisher);

@@ -56,6 +56,8 @@ struct fg_keep {
     struct fg_spool_range *done; /* acknowledged and still on the disk, in their order */
     size_t done_ranges, done_capacity;
     size_t done_count;
+    size_t undone_count; /* of these, not noted either: a crash would bring them back */
+    int64_t undone_ns;
     int64_t done_ns;   /* since when there are any */
     int64_t retry_ns;  /* after a failure: nothing is tried before */
     int64_t save_ns;   /* the disk is full: nothing is saved before */
@@ -124,8 +126,11 @@ int fg_keep_read(struct fg_publisher *publisher, int64_t now_ns);
 /* When to do that; INT64_MAX: not now. */
 int64_t fg_keep_read_due_ns(const struct fg_publisher *publisher, int64_t now_ns);
 
-/* Removes what is done with. */
-int fg_keep_remove(struct fg_publisher *publisher);
+/* Notes what is done with, and removes it when it is time. */
+int fg_keep_remove(struct fg_publisher *publisher, int64_t now_ns);
+
+/* Removes it now. */
+int fg_keep_remove_all(struct fg_publisher *publisher);
 
 /* When to do that; INT64_MAX: there is none. */
 int64_t fg_keep_remove_due_ns(const struct fg_publisher *publisher);

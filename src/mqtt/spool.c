@@ -70,6 +70,7 @@ int fg_spool_new(const struct fg_spool_options *options, struct fg_spool **spool
     }
     made->options = *options;
     made->lock_fd = -1;
+    made->done_fd = -1;
     made->next_id = 1;
     made->error = -ESHUTDOWN;
     fg_map_init(&made->known);
@@ -100,6 +101,7 @@ int fg_spool_new(const struct fg_spool_options *options, struct fg_spool **spool
 
 static void release(struct fg_spool *spool)
 {
+    fg_spool_done_close(spool);
     (void)fg_spool_close_database(spool, false);
     fg_spool_unlock(spool);
     spool->open = false;
@@ -193,6 +195,9 @@ int fg_spool_open(struct fg_spool *spool)
         spool->problem[0] = '\0';
         spool->read_failed = false;
         error = open_what_is_there(spool);
+    }
+    if (!error && spool->db) {
+        error = fg_spool_done_apply(spool);
     }
     if (error) {
         return fg_spool_fail(spool, error);

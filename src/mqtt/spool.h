@@ -137,6 +137,13 @@ struct fg_spool_range {
  * may be gone. Ids that are not there are none of its business. Returns 0 or a negative errno. */
 int fg_spool_remove(struct fg_spool *spool, const struct fg_spool_range *ranges, size_t count);
 
+/*
+ * Notes that messages up to this id are done with, without waiting for the disk: a crash of the process does
+ * not bring them back, a power cut may. They still count, and stand on the disk, until they are removed, or
+ * until the next fg_spool_open. Returns 0, or a negative errno, and then only a removal helps.
+ */
+int fg_spool_done(struct fg_spool *spool, int64_t through);
+
 /* Drops what is older than max_age; to be called every now and then. Returns 0 or a negative errno. */
 int fg_spool_expire(struct fg_spool *spool);
 

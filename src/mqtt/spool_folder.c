@@ -186,6 +186,7 @@ int fg_spool_remove_log(struct fg_spool *spool)
 
 int fg_spool_remove_files(struct fg_spool *spool)
 {
+    fg_spool_done_remove(spool); /* before the file that it is about */
     if (unlink(spool->path) != 0 && errno != ENOENT) {
         return fg_spool_tell(spool, -errno, "%s: cannot be removed: %s", spool->path, strerror(errno));
     }

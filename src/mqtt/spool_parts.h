@@ -115,6 +115,8 @@ struct fg_spool {
     uint64_t removing; /* by the transaction under way */
     int64_t next_id;
     int64_t held; /* messages up to here are not dropped */
+    int done_fd;  /* -1: not open */
+    int64_t done_through;
 
     /* Appending */
     int64_t epoch;     /* row of the present one; 0: none yet */
@@ -291,5 +293,11 @@ int fg_spool_salvage(struct fg_spool *spool, const char *why);
 
 /* The same from where it was interrupted: what was salvaged is complete. */
 int fg_spool_finish_salvage(struct fg_spool *spool);
+
+/* spool_done.c: the note of what is done with. Apply removes what it says from the open database; remove is
+ * for when the database goes. */
+int fg_spool_done_apply(struct fg_spool *spool);
+void fg_spool_done_close(struct fg_spool *spool);
+void fg_spool_done_remove(struct fg_spool *spool);
 
 #endif

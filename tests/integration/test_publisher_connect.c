@@ -171,7 +171,7 @@ static void a_first_address_that_only_seems_to_be_back_is_tried_ever_less(void *
         nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
     }
     assert_true(test_wait(is_drained, bench, 10000));
-    assert_in_range(atomic_load(&fake.connects), 2, 8);
+    assert_in_range(atomic_load(&fake.connects), 2, 20); /* hundreds if it were not so */
     assert_true(atomic_load(&fake.accepted) > 2 * atomic_load(&fake.connects));
     assert_all_taken(&spare, 1);
 }

@@ -162,6 +162,11 @@ static void start_daemon(struct e2e *e2e, const char *ports, va_list values)
 {
     char *list = NULL;
     char *config = NULL;
+    char spool[TEMPDIR_PATH + 96] = "";
+    if (e2e->spool) {
+        snprintf(spool, sizeof spool, "spool: { path = \"%s/spool.db\"; durability = \"%s\"; };\n",
+                 e2e->folder, e2e->spool);
+    }
     assert_true(vasprintf(&list, ports, values) >= 0);
     size_t length = strlen(list);
     while (length > 0 && strchr(" \n,", list[length - 1])) {
@@ -173,10 +178,10 @@ static void start_daemon(struct e2e *e2e, const char *ports, va_list values)
             "gateway: { id = \"gw\"; event_model = \"%s\"; control_socket = \"\"; queue_bytes = \"%s\";\n"
             "  stats_interval = \"%s\"; shutdown_timeout = \"%s\"; %s };\n"
             "mqtt: { address = \"127.0.0.1:%u\"; reconnect_min = \"100ms\"; reconnect_max = \"200ms\"; %s "
-            "};\n"
+            "};\n%s"
             "ports = (\n%s\n);\n",
             e2e->model, e2e->queue_bytes, e2e->stats_interval, e2e->shutdown_timeout, e2e->gateway_more,
-            e2e->broker.port, e2e->mqtt_more, list) >= 0);
+            e2e->broker.port, e2e->mqtt_more, spool, list) >= 0);
     daemon_start(&e2e->daemon, e2e->folder, config, e2e->descriptors);
     free(list);
     free(config);

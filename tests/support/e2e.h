@@ -38,6 +38,7 @@ struct e2e {
     const char *shutdown_timeout; /* "5s" */
     const char *gateway_more;     /* further settings of the groups */
     const char *mqtt_more;
+    const char *spool;    /* its durability, in the test's folder; NULL: there is none */
     unsigned descriptors; /* limit of open files; 0: the test's own */
 };
 

@@ -155,7 +155,10 @@ int spool_rig_append(struct spool_rig *rig, unsigned count)
 static unsigned check_message(const struct spool_rig *rig, const struct fg_message *message)
 {
     const char *payload = fg_message_payload(message);
-    unsigned number = (unsigned)strtoul(payload, NULL, 10);
+    char digits[16] = "";
+    memcpy(digits, payload,
+           message->payload_size < sizeof digits ? message->payload_size : sizeof digits - 1);
+    unsigned number = (unsigned)strtoul(digits, NULL, 10);
     char topic[32];
     snprintf(topic, sizeof topic, "topic/%u", number % SPOOL_RIG_DEVICES);
     assert_string_equal(fg_message_topic(message), topic);

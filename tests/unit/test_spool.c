@@ -55,7 +55,7 @@ static void reading_goes_on_behind_a_cursor_within_its_bounds(void **state)
     assert_null(chain->next->next->next->next);
     fg_message_free_all(chain);
     assert_int_equal(fg_spool_read(rig.spool, last, 100, 2 * bytes, &chain), 0);
-    assert_int_equal(strtol(fg_message_payload(chain), NULL, 10), 5);
+    assert_memory_equal(fg_message_payload(chain), "5,", 2);
     assert_null(chain->next->next);
     fg_message_free_all(chain);
     assert_int_equal(fg_spool_read(rig.spool, last, 100, 1, &chain), 0);
@@ -212,6 +212,67 @@ static void many_sources_are_known_and_forgotten(void **state)
     sqlite3_close(db);
 }
 
+static void assert_left(unsigned first, unsigned last)
+{
+    assert_int_equal(spool_rig_open(&rig), 0);
+    spool_rig_expect(&rig, first, last);
+}
+
+/* What was noted is gone after a crash, although no row was removed. */
+static void what_is_noted_as_done_does_not_come_back(void **state)
+{
+    (void)state;
+    opened();
+    assert_int_equal(spool_rig_append(&rig, 20), 0);
+    assert_int_equal(fg_spool_done(rig.spool, 7), 0);
+    assert_int_equal(fg_spool_done(rig.spool, 5), 0); /* a note never goes back */
+    spool_rig_expect(&rig, 1, 20);
+    spool_rig_crash(&rig);
+    assert_left(8, 20);
+    assert_int_equal(fg_spool_done(rig.spool, 15), 0);
+    assert_int_equal(spool_rig_append(&rig, 5), 0);
+    spool_rig_crash(&rig);
+    assert_left(16, 25);
+}
+
+/* A note is about one file, and only a whole one counts. */
+static void a_note_that_is_not_of_this_file_is_ignored(void **state)
+{
+    (void)state;
+    opened();
+    assert_int_equal(spool_rig_append(&rig, 20), 0);
+    assert_int_equal(fg_spool_done(rig.spool, 7), 0);
+    spool_rig_crash(&rig);
+    char path[TEMPDIR_PATH + 64];
+    size_t size = 0;
+    snprintf(path, sizeof path, "%s-done", rig.path);
+    char *note = tempdir_read(path, &size);
+    assert_int_equal(size, 32);
+    for (size_t i = 0; i <= size; i++) {
+        char file[TEMPDIR_PATH];
+        char *bent = malloc(size);
+        memcpy(bent, note, size);
+        bent[i % size] ^= (char)(i < size);
+        tempdir_write(rig.folder, "spool.db-done", bent, i < size ? size : size - 1, file);
+        free(bent);
+        assert_left(1, 20);
+        spool_rig_crash(&rig);
+    }
+    free(note);
+}
+
+static void the_note_goes_with_the_file(void **state)
+{
+    (void)state;
+    opened();
+    assert_int_equal(spool_rig_append(&rig, 20), 0);
+    assert_int_equal(fg_spool_done(rig.spool, 20), 0);
+    assert_int_equal(spool_rig_files(&rig, "-done"), 1);
+    assert_int_equal(fg_spool_remove(rig.spool, &(struct fg_spool_range){ 1, 20 }, 1), 0);
+    assert_int_equal(fg_spool_close(rig.spool), 0);
+    assert_int_equal(spool_rig_files(&rig, "-done"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +286,9 @@ int main(void)
         TEST(counts_tell_what_is_there_and_what_it_takes),
         TEST(a_chain_that_is_too_long_for_one_commit_is_refused),
         TEST(many_sources_are_known_and_forgotten),
+        TEST(what_is_noted_as_done_does_not_come_back),
+        TEST(a_note_that_is_not_of_this_file_is_ignored),
+        TEST(the_note_goes_with_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

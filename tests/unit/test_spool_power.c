@@ -4,6 +4,7 @@
  */
 #include "support/faulty_vfs.h"
 #include "support/spool_rig.h"
+#include "support/wait.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -160,7 +161,7 @@ static void work(void)
 /* Looks at fewer points where all of it is slow. */
 static size_t stride(void)
 {
-    return getenv("FG_TEST_SLOW") ? 37 : 1;
+    return getenv("FG_TEST_SLOW") ? 37 : wait_is_slowed() ? 7 : 1;
 }
 
 static void free_images(void)
