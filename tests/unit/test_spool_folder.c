@@ -268,10 +268,10 @@ static void a_disk_that_turns_read_only_refuses_and_comes_back(void **state)
     int before = spool_rig_append(&rig, 5);
     fg_spool_free(rig.spool);
     rig.spool = NULL;
-    int frozen = mount(NULL, rig.folder, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+    int frozen = mount("none", rig.folder, "none", MS_REMOUNT | MS_RDONLY, NULL);
     int read_only = spool_rig_open(&rig);
     int refused = spool_rig_append(&rig, 1);
-    int thawed = mount(NULL, rig.folder, NULL, MS_REMOUNT, NULL);
+    int thawed = mount("none", rig.folder, "none", MS_REMOUNT, NULL);
     int again = fg_spool_open(rig.spool);
     rig.made = 5;
     int after = spool_rig_append(&rig, 1);
