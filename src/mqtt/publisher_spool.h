@@ -65,7 +65,7 @@ struct fg_keep {
     bool disk_full;
     int64_t gap_ns; /* the last wait after a failure; 0: all is well */
     bool troubled;  /* that it does not work has been said */
-    char problem[256];
+    char problem[768];
     int64_t replay_ns; /* what replay_rate allows is used up to here */
     int64_t expire_ns; /* when to look for what is too old */
     int64_t watch_ns;  /* when the thread will look again; INT64_MAX: it sleeps until woken */

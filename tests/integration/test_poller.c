@@ -17,7 +17,7 @@
 static void a_dead_device_is_offline_and_the_others_go_on(void **state)
 {
     struct site *site =
-        site_new(state, RTU_ON_A_PTY, "poll_interval = \"20ms\"; retries = 1;" POINTS DEVICES);
+        site_new(state, RTU_ON_A_PTY, "poll_interval = \"20ms\"; retries = 5;" POINTS DEVICES);
     struct bench *bench = site->bench;
     site_open(site);
     WAIT_TOLD(bench, "m1+");
@@ -63,7 +63,7 @@ static void what_a_device_refuses_does_not_take_the_rest_along(void **state)
 
 static void readings_wait_for_room_and_none_is_lost(void **state)
 {
-    struct site *site = site_new(state, MODBUS_TCP, "poll_interval = \"10ms\"; " POINTS DEVICES);
+    struct site *site = site_new(state, MODBUS_TCP, "poll_interval = \"10ms\"; retries = 5; " POINTS DEVICES);
     struct bench *bench = site->bench;
     bench->limited = true;
     bench->room = 5;
