@@ -107,6 +107,47 @@ def against_sink(place, subject, qos, count, rate=0, connections=CONNECTIONS):
         return values
 
 
+def outage(place, subject, count, rate):
+    """The broker is away while the readings come; then it is there, and takes them all."""
+    port = process.free_port()
+    running = [subject]
+    try:
+        subject.start(port, 1)
+        running.append(place.program("load", "--port", subject.port, "--connections", CONNECTIONS, "--count", count,
+                                     "--rate", rate))
+        running[-1].expect("ready", 60)
+        before = process.disk_bytes(subject.pids())
+        running[-1].say("\n")
+        running[-1].json(120)
+        settled = Settled(lambda: process.disk_bytes(subject.pids()), 2.5)
+        process.until(settled, 60, f"{subject.name} does not come to rest")
+        written = settled.value - before
+        sink = place.program("sink", "--port", port, "--expect", count)
+        running.append(sink)
+        sink.expect("listening")
+        sink.expect("connected", 70)
+        result = sink.json(120)
+        check(result, count)
+        return {"disk_bytes_per_reading": written / count, "readings_per_s": count / result["elapsed_s"]}
+    finally:
+        for child in reversed(running):
+            child.end()
+
+
+class Settled:
+    """Whether a value has not changed for some seconds."""
+
+    def __init__(self, look, seconds):
+        self.look, self.seconds = look, seconds
+        self.value, self.since = look(), time.monotonic()
+
+    def __call__(self):
+        value = self.look()
+        if value != self.value:
+            self.value, self.since = value, time.monotonic()
+        return time.monotonic() - self.since >= self.seconds
+
+
 class ThroughBroker(Run):
     """Through a real mosquitto, to a subscriber that was there first."""
 

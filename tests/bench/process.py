@@ -146,5 +146,14 @@ def pss_kib(pids):
     return total
 
 
+def disk_bytes(pids):
+    """What they have had written to disks."""
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/io", encoding="ascii") as file:
+            total += int(re.search(r"^write_bytes: (\d+)$", file.read(), re.MULTILINE)[1])
+    return total
+
+
 def descriptors(pids):
     return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)

@@ -68,6 +68,14 @@ def broker_figures(place, models, baselines, divisor):
                      (f"latency-qos{qos}", "baseline, TCP_NODELAY"))
 
 
+def spool_figures(place, divisor):
+    outage, always = (subjects.Daemon(place, "reactor", durability=name) for name in ("outage", "always"))
+    yield Figure("outage", "500 readings a second while the broker is away, then delivered", [outage, always],
+                 lambda subject: figures.outage(place, subject, 5000 // divisor, 500))
+    yield Figure("drain", "100 000 readings that waited on disk are delivered to the sink", [outage, always],
+                 lambda subject: figures.outage(place, subject, 100000 // divisor, 0), ("fast-qos1", "reactor"))
+
+
 def peers(place, result):
     found = []
     for peer in (subjects.Socat, subjects.NodeRed):
@@ -88,6 +96,7 @@ def plan(place, models, divisor, result):
         result.skip("figures with a real broker", subjects.Broker.missing())
     else:
         yield from broker_figures(place, models, [baseline, nodelay], divisor)
+    yield from spool_figures(place, divisor)
     idle = IDLE_CONNECTIONS // divisor
     if figures.files_missing(idle):
         result.skip("memory with idle connections", figures.files_missing(idle))
