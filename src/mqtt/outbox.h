@@ -45,4 +45,10 @@ bool fg_outbox_reopen(struct fg_outbox *outbox);
 
 bool fg_outbox_full(const struct fg_outbox *outbox);
 
+/* Whether it holds more than half of what it may: the spool, if there is one, should relieve it. */
+static inline bool fg_outbox_is_half_full(const struct fg_outbox *outbox)
+{
+    return outbox->bytes > outbox->limit / 2;
+}
+
 #endif

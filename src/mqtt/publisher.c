@@ -136,32 +136,27 @@ static void finish(struct fg_publisher *publisher)
 
 /* --- the thread --- */
 
-static int64_t sooner(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int64_t next_ns(struct fg_publisher *publisher)
 {
     int64_t next = fg_connect_next_ns(publisher);
     if (publisher->session->state == FG_SESSION_UP) {
         if (publisher->linger_until_ns > 0) {
-            next = sooner(next, publisher->linger_until_ns);
+            next = fg_sooner(next, publisher->linger_until_ns);
         }
         if (publisher->pauses) {
-            next = sooner(next, publisher->read_ns);
+            next = fg_sooner(next, publisher->read_ns);
         }
         pthread_mutex_lock(&publisher->lock);
-        next = sooner(next, publisher->losses.due_ns);
+        next = fg_sooner(next, publisher->losses.due_ns);
         pthread_mutex_unlock(&publisher->lock);
     }
     if (publisher->keep.spool) {
-        next = sooner(next, publisher->keep.watch_ns);
+        next = fg_sooner(next, publisher->keep.watch_ns);
     }
     if (publisher->phase == FG_DELIVERING && publisher->session->state == FG_SESSION_UP) {
-        next = sooner(next, farewell_ns(publisher));
+        next = fg_sooner(next, farewell_ns(publisher));
     }
-    return publisher->phase == FG_RUNNING ? next : sooner(next, publisher->stop_deadline_ns);
+    return publisher->phase == FG_RUNNING ? next : fg_sooner(next, publisher->stop_deadline_ns);
 }
 
 static int poll_ms(struct fg_publisher *publisher, unsigned wants)

@@ -137,7 +137,7 @@ static size_t count_waiting(struct fg_publisher *publisher, bool *half)
 {
     pthread_mutex_lock(&publisher->lock);
     size_t waiting = publisher->outbox.waiting;
-    *half = publisher->outbox.bytes > publisher->outbox.limit / 2;
+    *half = fg_outbox_is_half_full(&publisher->outbox);
     pthread_mutex_unlock(&publisher->lock);
     return waiting;
 }

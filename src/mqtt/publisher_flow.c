@@ -481,7 +481,7 @@ bool fg_flow_is_due(struct fg_publisher *publisher, unsigned wants, int64_t now_
     }
     pthread_mutex_lock(&publisher->lock);
     size_t waiting = publisher->outbox.waiting;
-    bool half = publisher->outbox.bytes > publisher->outbox.limit / 2;
+    bool half = fg_outbox_is_half_full(&publisher->outbox);
     bool due = ((wants & FG_WANT_MESSAGES) && ((waiting > 0 && !fg_keep_bars(publisher)) ||
                                                publisher->taken.first || publisher->again.first)) ||
                ((wants & FG_WANT_SAVE) && waiting > 0) || ((wants & FG_WANT_SPACE) && waiting > 0 && half) ||

@@ -114,6 +114,12 @@ struct fg_publisher {
     char last_reason[sizeof((struct fg_session *)0)->reason];
 };
 
+/* The earlier of two moments. */
+static inline int64_t fg_sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* publisher_flow.c; all by whoever holds turn. */
 
 /* Hands over what may be handed over now: good-byes and announcements, losses, statistics, readings. */

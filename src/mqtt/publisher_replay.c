@@ -147,9 +147,7 @@ static int64_t removal_due_ns(const struct fg_keep *keep)
 int64_t fg_keep_remove_due_ns(const struct fg_publisher *publisher)
 {
     const struct fg_keep *keep = &publisher->keep;
-    int64_t note_ns = note_due_ns(publisher);
-    int64_t remove_ns = removal_due_ns(keep);
-    int64_t due_ns = note_ns < remove_ns ? note_ns : remove_ns;
+    int64_t due_ns = fg_sooner(note_due_ns(publisher), removal_due_ns(keep));
     return due_ns > keep->remove_ns ? due_ns : keep->remove_ns;
 }
 
@@ -197,9 +195,10 @@ static bool is_stuck(const struct fg_publisher *publisher)
     return 2 * publisher->keep.undone_count >= publisher->session->max_inflight;
 }
 
-int fg_keep_remove(struct fg_publisher *publisher, int64_t now_ns)
+int fg_keep_remove(struct fg_publisher *publisher)
 {
     struct fg_keep *keep = &publisher->keep;
+    int64_t now_ns = fg_clock_now_ns();
     int error = note_due_ns(publisher) <= now_ns ? note_done(publisher) : 0;
     if (!error && removal_due_ns(keep) > now_ns && !is_stuck(publisher)) {
         return 0;

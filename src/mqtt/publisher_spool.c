@@ -164,13 +164,20 @@ static int64_t oldest_unsaved_ns(struct fg_publisher *publisher)
     return offered_ns;
 }
 
-static bool waits_in_memory(struct fg_publisher *publisher, bool half)
+static bool waits_in_memory(struct fg_publisher *publisher)
 {
     pthread_mutex_lock(&publisher->lock);
-    bool waits =
-        publisher->outbox.waiting > 0 && (!half || publisher->outbox.bytes > publisher->outbox.limit / 2);
+    bool waits = publisher->outbox.waiting > 0;
     pthread_mutex_unlock(&publisher->lock);
-    return waits || (publisher->keep.unsaved.first && !half);
+    return waits || publisher->keep.unsaved.first;
+}
+
+static bool fills_memory(struct fg_publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->lock);
+    bool fills = publisher->outbox.waiting > 0 && fg_outbox_is_half_full(&publisher->outbox);
+    pthread_mutex_unlock(&publisher->lock);
+    return fills;
 }
 
 /* When what is in memory is to go to the disk. */
@@ -178,19 +185,14 @@ static int64_t save_due_ns(struct fg_publisher *publisher, int64_t now_ns)
 {
     int64_t due_ns = INT64_MAX;
     if (publisher->keep.settings->durability == FG_SPOOL_ALWAYS) {
-        due_ns = waits_in_memory(publisher, false) ? now_ns : INT64_MAX;
-    } else if (fg_keep_bars(publisher) && waits_in_memory(publisher, true)) {
+        due_ns = waits_in_memory(publisher) ? now_ns : INT64_MAX;
+    } else if (fg_keep_bars(publisher) && fills_memory(publisher)) {
         due_ns = now_ns;
     } else {
         int64_t oldest_ns = oldest_unsaved_ns(publisher);
         due_ns = oldest_ns == INT64_MAX ? INT64_MAX : oldest_ns + lag_ns(publisher);
     }
     return due_ns > publisher->keep.save_ns ? due_ns : publisher->keep.save_ns;
-}
-
-static int64_t sooner(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 int64_t fg_keep_due_ns(struct fg_publisher *publisher, int64_t now_ns)
@@ -202,10 +204,10 @@ int64_t fg_keep_due_ns(struct fg_publisher *publisher, int64_t now_ns)
     if (!fg_keep_is_open(keep)) {
         return keep->retry_ns;
     }
-    int64_t due_ns = sooner(save_due_ns(publisher, now_ns), fg_keep_read_due_ns(publisher, now_ns));
-    due_ns = sooner(due_ns, fg_keep_remove_due_ns(publisher));
+    int64_t due_ns = fg_sooner(save_due_ns(publisher, now_ns), fg_keep_read_due_ns(publisher, now_ns));
+    due_ns = fg_sooner(due_ns, fg_keep_remove_due_ns(publisher));
     if (keep->settings->max_age_ns > 0 && fg_counted(&publisher->spooled) > 0) {
-        due_ns = sooner(due_ns, keep->expire_ns);
+        due_ns = fg_sooner(due_ns, keep->expire_ns);
     }
     return due_ns > keep->retry_ns ? due_ns : keep->retry_ns;
 }
@@ -256,11 +258,10 @@ struct fg_message *fg_keep_take(struct fg_publisher *publisher, size_t count)
 /* --- the steps --- */
 
 /* A disk that has no room can still be read: that goes on while writing waits. */
-static int write_to(struct fg_publisher *publisher, int (*how)(struct fg_publisher *, int64_t),
-                    int64_t *again_ns)
+static int write_to(struct fg_publisher *publisher, int (*how)(struct fg_publisher *), int64_t *again_ns)
 {
     struct fg_keep *keep = &publisher->keep;
-    int error = how(publisher, fg_clock_now_ns());
+    int error = how(publisher);
     if (!error || !fg_spool_is_open(keep->spool)) {
         keep->disk_full = false;
         *again_ns = 0;
@@ -287,12 +288,6 @@ static int open_again(struct fg_publisher *publisher)
     return error;
 }
 
-static int save(struct fg_publisher *publisher, int64_t now_ns)
-{
-    (void)now_ns;
-    return fg_keep_save(publisher);
-}
-
 static int step(struct fg_publisher *publisher, int64_t now_ns)
 {
     struct fg_keep *keep = &publisher->keep;
@@ -305,7 +300,7 @@ static int step(struct fg_publisher *publisher, int64_t now_ns)
         error = fg_spool_expire(keep->spool);
     }
     if (!error && save_due_ns(publisher, now_ns) <= now_ns) {
-        error = write_to(publisher, save, &keep->save_ns);
+        error = write_to(publisher, fg_keep_save, &keep->save_ns);
     }
     if (!error && fg_keep_read_due_ns(publisher, now_ns) <= now_ns) {
         error = fg_keep_read(publisher, now_ns);

@@ -127,7 +127,7 @@ int fg_keep_read(struct fg_publisher *publisher, int64_t now_ns);
 int64_t fg_keep_read_due_ns(const struct fg_publisher *publisher, int64_t now_ns);
 
 /* Notes what is done with, and removes it when it is time. */
-int fg_keep_remove(struct fg_publisher *publisher, int64_t now_ns);
+int fg_keep_remove(struct fg_publisher *publisher);
 
 /* Removes it now. */
 int fg_keep_remove_all(struct fg_publisher *publisher);
