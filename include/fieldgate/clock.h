@@ -17,6 +17,9 @@ int64_t fg_clock_now_ns(void);
 /* Unix time in milliseconds on CLOCK_REALTIME. */
 int64_t fg_clock_wall_ms(void);
 
+/* Unix time in milliseconds of a moment on the other clock, as the wall clock stands now. */
+int64_t fg_clock_wall_at_ms(int64_t then_ns);
+
 /* Whether the wall clock had been set when it said so. A board without a battery starts in 1970, or where it
  * was built: what says that it is not yet 2025 cannot be right. */
 static inline bool fg_clock_was_set(int64_t wall_ms)

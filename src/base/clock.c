@@ -17,3 +17,8 @@ int64_t fg_clock_wall_ms(void)
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / FG_NS_PER_MS;
 }
+
+int64_t fg_clock_wall_at_ms(int64_t then_ns)
+{
+    return fg_clock_wall_ms() - (fg_clock_now_ns() - then_ns) / FG_NS_PER_MS;
+}

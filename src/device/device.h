@@ -83,12 +83,6 @@ void fg_port_count_rejected(struct fg_port *port, struct fg_device *device, enum
                             uint64_t count);
 void fg_port_on_rejected(void *port, enum fg_reason reason, uint64_t count);
 
-/* The wall time of a moment that has passed. */
-static inline int64_t fg_wall_at(int64_t taken_ns)
-{
-    return fg_clock_wall_ms() - (fg_clock_now_ns() - taken_ns) / FG_NS_PER_MS;
-}
-
 /* The device of that identity, made when it is allowed. Returns NULL and *reason otherwise. */
 struct fg_device *fg_device_find(struct fg_port *port, const char *identity, size_t length,
                                  enum fg_reason *reason);

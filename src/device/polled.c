@@ -113,7 +113,7 @@ static void lose_waiting(struct fg_poller *poller, struct fg_polled_device *devi
     struct fg_polled_group *group = &device->groups[number];
     if (group->waits) {
         forget_values(device, number);
-        fg_device_lose(device->device, FG_LOSS_QUEUE_FULL, fg_wall_at(group->taken_ns));
+        fg_device_lose(device->device, FG_LOSS_QUEUE_FULL, fg_clock_wall_at_ms(group->taken_ns));
         fg_count(&poller->port->received, 1);
         stop_waiting(poller, group);
     }
@@ -135,7 +135,7 @@ static void offer(struct fg_poller *poller, struct fg_polled_device *device, siz
     struct fg_polled_group *group = &device->groups[number];
     struct fg_field fields[FG_RECORD_MAX_FIELDS];
     struct fg_reading reading = { .taken_ns = group->taken_ns,
-                                  .wall_ms = fg_wall_at(group->taken_ns),
+                                  .wall_ms = fg_clock_wall_at_ms(group->taken_ns),
                                   .fields = fields };
     reading.unsynchronised = !fg_clock_was_set(reading.wall_ms);
     for (size_t i = 0; i < device->count; i++) {

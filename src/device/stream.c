@@ -154,7 +154,7 @@ static int take_frame(struct port_link *state, const struct fg_frame *frame, int
         return 0;
     }
     struct fg_reading reading = { .taken_ns = received_ns,
-                                  .wall_ms = fg_wall_at(received_ns),
+                                  .wall_ms = fg_clock_wall_at_ms(received_ns),
                                   .frame = frame->bytes,
                                   .frame_size = frame->size };
     reading.unsynchronised = !fg_clock_was_set(reading.wall_ms);
@@ -184,7 +184,7 @@ static void keep_refused(struct port_link *state, const struct fg_frame *frame, 
         free(refused);
         fg_log_limited(&port->reject_limits[0], FG_LOG_ERROR, port->settings->name, NULL,
                        "no memory to keep a reading while the queue is full: it is lost");
-        fg_device_lose(state->device, FG_LOSS_NO_MEMORY, fg_wall_at(received_ns));
+        fg_device_lose(state->device, FG_LOSS_NO_MEMORY, fg_clock_wall_at_ms(received_ns));
         fg_count(&port->received, 1);
         return;
     }

@@ -159,11 +159,10 @@ static bool tell_time(const struct fg_message *message, int64_t *wall_ms)
     if (!message->unsynchronised) {
         return true;
     }
-    int64_t now_ms = fg_clock_wall_ms();
-    if (message->earlier_boot || !fg_clock_was_set(now_ms)) {
+    if (message->earlier_boot || !fg_clock_was_set(fg_clock_wall_ms())) {
         return false;
     }
-    *wall_ms = now_ms - (fg_clock_now_ns() - message->taken_ns) / FG_NS_PER_MS;
+    *wall_ms = fg_clock_wall_at_ms(message->taken_ns);
     return true;
 }
 
