@@ -22,7 +22,7 @@ static bool make_exact(struct fg_modbus_point *point)
            fg_decimal_shift(offset.mantissa, offset.exponent - exponent, &point->addend);
 }
 
-static uint16_t count_of(const struct fg_modbus_point_settings *settings)
+uint16_t fg_modbus_point_registers(const struct fg_modbus_point_settings *settings)
 {
     switch (settings->type) {
     case FG_MODBUS_INT32:
@@ -50,7 +50,7 @@ int fg_modbus_point_init(struct fg_modbus_point *point, const struct fg_modbus_p
         .table = (enum fg_modbus_table)settings->table,
         .type = (enum fg_modbus_type)settings->type,
         .address = (uint16_t)settings->address,
-        .count = count_of(settings),
+        .count = fg_modbus_point_registers(settings),
         .writable = settings->writable,
         .reverse_words = settings->order == FG_MODBUS_CDAB || settings->order == FG_MODBUS_DCBA,
         .swap_bytes = settings->order == FG_MODBUS_BADC || settings->order == FG_MODBUS_DCBA,

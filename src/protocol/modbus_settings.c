@@ -243,24 +243,6 @@ static bool tell(const struct problem *problem, const char *key, const char *for
     return true;
 }
 
-static int registers_of(const struct fg_modbus_point_settings *point)
-{
-    switch (point->type) {
-    case FG_MODBUS_STRING:
-        return (int)point->length;
-    case FG_MODBUS_INT32:
-    case FG_MODBUS_UINT32:
-    case FG_MODBUS_FLOAT32:
-        return 2;
-    case FG_MODBUS_INT64:
-    case FG_MODBUS_UINT64:
-    case FG_MODBUS_FLOAT64:
-        return 4;
-    default:
-        return 1;
-    }
-}
-
 static bool place_problem(const struct fg_modbus_point_settings *point, const struct problem *problem)
 {
     const char *table = tables[point->table];
@@ -280,9 +262,9 @@ static bool place_problem(const struct fg_modbus_point_settings *point, const st
     if (point->type != FG_MODBUS_STRING && point->length != 0) {
         return tell(problem, "length", "is for strings; type \"%s\" has its own length, take it out", type);
     }
-    if (point->address + registers_of(point) > 65536) {
+    if (point->address + fg_modbus_point_registers(point) > 65536) {
         return tell(problem, "address", "%lld with %d registers passes the last address, 65535",
-                    (long long)point->address, registers_of(point));
+                    (long long)point->address, fg_modbus_point_registers(point));
     }
     return false;
 }
