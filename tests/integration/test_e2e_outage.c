@@ -16,17 +16,6 @@
 
 #define CONNECTIONS 5
 
-struct progress {
-    const struct load *load;
-    unsigned total;
-};
-
-static bool has_sent(void *context)
-{
-    const struct progress *progress = context;
-    return atomic_load(&progress->load->sent) >= progress->total;
-}
-
 static void readings_survive_a_broker_that_is_killed_and_comes_back(struct e2e *e2e)
 {
     struct arrivals arrivals = { 0 };
@@ -48,7 +37,7 @@ static void readings_survive_a_broker_that_is_killed_and_comes_back(struct e2e *
     arrivals_wait(&arrivals, &e2e->subscriber, rate, 10000);
     e2e_broker_kill(&e2e->broker);
     subscriber_read_to_end(&e2e->subscriber);
-    assert_true(wait_until(has_sent, &(struct progress){ &e2e->load, rate * 4 }, 20000));
+    load_wait_sent(&e2e->load, rate * 4, 20000);
     e2e_broker_start(&e2e->broker);
     subscriber_return(&e2e->subscriber);
     arrivals_wait(&arrivals, &e2e->subscriber, total, 20000);

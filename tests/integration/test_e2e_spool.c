@@ -16,17 +16,6 @@
 
 #define CONNECTIONS 5
 
-struct progress {
-    const struct load *load;
-    unsigned total;
-};
-
-static bool has_sent(void *context)
-{
-    const struct progress *progress = context;
-    return atomic_load(&progress->load->sent) >= progress->total;
-}
-
 static void begin_load(struct e2e *e2e, unsigned port, unsigned rate, unsigned total)
 {
     e2e->load = (struct load){ .port = port,
@@ -57,7 +46,7 @@ static void an_outage_longer_than_the_queue_loses_nothing(struct e2e *e2e)
     e2e_broker_kill(&e2e->broker);
     subscriber_read_to_end(&e2e->subscriber);
     /* What is sent is read although the queue is long full: no link is made to wait. */
-    assert_true(wait_until(has_sent, &(struct progress){ &e2e->load, rate * 4 }, 20000));
+    load_wait_sent(&e2e->load, rate * 4, 20000);
     e2e_broker_start(&e2e->broker);
     subscriber_return(&e2e->subscriber);
     arrivals_wait(&arrivals, &e2e->subscriber, total, 20000);

@@ -14,15 +14,11 @@ struct spool_bench {
 
 static int set_up(void **state)
 {
-    struct bench *bench = NULL;
-    int error = bench_set_up((void **)&bench);
-    struct spool_bench *all = realloc(bench, sizeof *all);
-    if (error || !all) {
+    struct spool_bench *all = calloc(1, sizeof *all);
+    if (!all) {
         return -1;
     }
-    all->bench.addresses[0] = all->bench.first_address;
-    all->bench.addresses[1] = all->bench.second_address;
-    all->bench.settings.address.items = all->bench.addresses;
+    bench_init(&all->bench);
     snprintf(all->folder, sizeof all->folder, "/tmp/fg-spool-XXXXXX");
     assert_non_null(mkdtemp(all->folder));
     snprintf(all->path, sizeof all->path, "%s/spool.db", all->folder);

@@ -162,6 +162,23 @@ int load_join(struct load *load)
     return load->error;
 }
 
+struct progress {
+    const struct load *load;
+    unsigned lines;
+};
+
+static bool has_sent(void *context)
+{
+    const struct progress *progress = context;
+    return atomic_load(&progress->load->sent) >= progress->lines;
+}
+
+void load_wait_sent(const struct load *load, unsigned lines, int64_t ms)
+{
+    struct progress progress = { load, lines };
+    assert_true(wait_until(has_sent, &progress, ms));
+}
+
 unsigned load_wait_stalled(const struct load *load)
 {
     int64_t deadline = wait_deadline(10000);

@@ -40,6 +40,9 @@ void load_start(struct load *load);
 /* Waits until all is sent, closes the connections. Returns 0 or the error. */
 int load_join(struct load *load);
 
+/* Waits until so many lines were sent; fails the test when they were not after ms milliseconds. */
+void load_wait_sent(const struct load *load, unsigned lines, int64_t ms);
+
 /* Waits until the other side has taken nothing for a while. Returns the lines sent by then; fails the test
  * when they flow on. */
 unsigned load_wait_stalled(const struct load *load);

@@ -429,3 +429,26 @@ void fg_test_line_expect(const char *wanted)
     assert_string_equal(LINE->text, wanted);
     LINE->text[0] = '\0';
 }
+
+int fg_test_line_set_up(void **state)
+{
+    (void)state;
+    fg_test_line_begin();
+    return 0;
+}
+
+int fg_test_line_tear_down(void **state)
+{
+    (void)state;
+    fg_test_line_end();
+    return 0;
+}
+
+struct fg_test_device *fg_test_line_device_with(size_t points)
+{
+    struct fg_test_device *device = fg_test_line_device();
+    for (size_t i = 0; i < points; i++) {
+        fg_test_line_point(device, (uint16_t)(10 * i));
+    }
+    return device;
+}

@@ -68,11 +68,18 @@ extern struct fg_test_line fg_test_line;
 void fg_test_line_begin(void);
 void fg_test_line_end(void);
 
+/* The same, as cmocka calls it before and after a test. */
+int fg_test_line_set_up(void **state);
+int fg_test_line_tear_down(void **state);
+
 /* A device with the next unit: period 1 s, timeout 200 ms, 2 retries, no gaps, answers after 5 ms. */
 struct fg_test_device *fg_test_line_device(void);
 
 /* A holding register of it, as uint16. */
 struct fg_modbus_point *fg_test_line_point(struct fg_test_device *device, uint16_t address);
+
+/* A device with so many points, each 10 registers behind the one before. */
+struct fg_test_device *fg_test_line_device_with(size_t points);
 
 /* Makes the poller; the link comes up. */
 void fg_test_line_start(void);

@@ -21,22 +21,6 @@ static int begin(void **state)
     return 0;
 }
 
-static int end(void **state)
-{
-    (void)state;
-    fg_test_line_end();
-    return 0;
-}
-
-static struct fg_test_device *device_with(size_t points)
-{
-    struct fg_test_device *device = fg_test_line_device();
-    for (size_t i = 0; i < points; i++) {
-        fg_test_line_point(device, (uint16_t)(10 * i));
-    }
-    return device;
-}
-
 static int queue(size_t index, size_t device, struct fg_modbus_request request)
 {
     request.unit = (uint8_t)(device + 1);
@@ -68,7 +52,7 @@ static void start(void)
 static void a_write_is_executed_and_acknowledged(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     start();
     command(0, 0, WRITE_6(30, 1234));
     fg_test_line_run(40 * TEST_MS);
@@ -79,7 +63,7 @@ static void a_write_is_executed_and_acknowledged(void **state)
 static void what_is_hurried_after_a_write_shows_it(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     start();
     command(0, 0, WRITE_6(0, 7));
     fg_modbus_poll_hurry(LINE->poll, 0, 0, LINE->now_ns);
@@ -91,8 +75,8 @@ static void what_is_hurried_after_a_write_shows_it(void **state)
 static void commands_go_ahead_of_polls(void **state)
 {
     (void)state;
-    device_with(15);
-    device_with(1);
+    fg_test_line_device_with(15);
+    fg_test_line_device_with(1);
     fg_test_line_start();
     fg_test_line_run(1100 * TEST_MS); /* amidst a round */
     LINE->text[0] = '\0';
@@ -106,8 +90,8 @@ static void commands_go_ahead_of_polls(void **state)
 static void commands_of_a_device_keep_their_order(void **state)
 {
     (void)state;
-    device_with(1);
-    device_with(1);
+    fg_test_line_device_with(1);
+    fg_test_line_device_with(1);
     start();
     command(0, 0, WRITE_6(30, 1));
     command(1, 1, WRITE_6(30, 2));
@@ -122,8 +106,8 @@ static void commands_of_a_device_keep_their_order(void **state)
 static void polls_are_not_starved_by_commands(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
-    struct fg_test_device *other = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
+    struct fg_test_device *other = fg_test_line_device_with(1);
     start();
     for (size_t i = 0; i < 16; i++) {
         command(i, 0, WRITE_6(30, (uint16_t)i));
@@ -138,8 +122,8 @@ static void polls_are_not_starved_by_commands(void **state)
 static void a_full_queue_is_busy(void **state)
 {
     (void)state;
-    device_with(1);
-    device_with(1);
+    fg_test_line_device_with(1);
+    fg_test_line_device_with(1);
     start();
     for (size_t i = 0; i < FG_MODBUS_COMMANDS_MAX; i++) {
         command(i, 0, WRITE_6(30, 1));
@@ -153,7 +137,7 @@ static void a_full_queue_is_busy(void **state)
 static void a_write_without_an_answer_is_sent_once(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     start();
     device->dead = true;
     unsigned asked = device->asked;
@@ -167,7 +151,7 @@ static void a_write_without_an_answer_is_sent_once(void **state)
 static void a_read_without_an_answer_is_sent_again(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     device->settings.poll_interval_ns = 60 * TEST_SECOND;
     start();
     device->dead = true;
@@ -179,7 +163,7 @@ static void a_read_without_an_answer_is_sent_again(void **state)
 static void an_exception_is_told_with_its_number(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     device->illegal[30] = true;
     start();
     command(0, 0, WRITE_6(30, 1));
@@ -190,8 +174,8 @@ static void an_exception_is_told_with_its_number(void **state)
 static void what_has_expired_is_not_sent(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
-    struct fg_test_device *dead = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
+    struct fg_test_device *dead = fg_test_line_device_with(1);
     start();
     dead->dead = true;
     commands[1].expires_ns = LINE->now_ns + 100 * TEST_MS;
@@ -206,7 +190,7 @@ static void what_has_expired_is_not_sent(void **state)
 static void a_command_to_an_offline_device_is_an_attempt(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     device->dead = true;
     start();
     device->dead = false;
@@ -220,8 +204,8 @@ static void a_command_to_an_offline_device_is_an_attempt(void **state)
 static void commands_to_a_dead_device_do_not_take_the_line(void **state)
 {
     (void)state;
-    struct fg_test_device *live = device_with(1);
-    struct fg_test_device *dead = device_with(1);
+    struct fg_test_device *live = fg_test_line_device_with(1);
+    struct fg_test_device *dead = fg_test_line_device_with(1);
     start();
     dead->dead = true;
     fg_test_line_run(3 * TEST_SECOND);
@@ -241,7 +225,7 @@ static void commands_to_a_dead_device_do_not_take_the_line(void **state)
 static void the_link_that_goes_down_answers_all_commands(void **state)
 {
     (void)state;
-    device_with(1);
+    fg_test_line_device_with(1);
     start();
     command(0, 0, WRITE_6(30, 1));
     command(1, 0, WRITE_6(31, 1));
@@ -254,7 +238,7 @@ static void the_link_that_goes_down_answers_all_commands(void **state)
 static void what_cannot_be_a_request_is_refused(void **state)
 {
     (void)state;
-    device_with(1);
+    fg_test_line_device_with(1);
     start();
     assert_int_equal(queue(0, 0, (struct fg_modbus_request){ .function = 7 }), -EINVAL);
     assert_int_equal(queue(0, 1, WRITE_6(0, 1)), -EINVAL); /* there is no such device */
@@ -266,7 +250,7 @@ static void what_cannot_be_a_request_is_refused(void **state)
 static void function_6_becomes_16_where_it_is_not_known(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     device->lacks = 1u << 6;
     device->settings.poll_interval_ns = 60 * TEST_SECOND;
     start();
@@ -281,7 +265,7 @@ static void function_6_becomes_16_where_it_is_not_known(void **state)
 static void function_5_becomes_15_where_it_is_not_known(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     device->lacks = 1u << 5;
     device->settings.poll_interval_ns = 60 * TEST_SECOND;
     start();
@@ -294,7 +278,7 @@ static void function_5_becomes_15_where_it_is_not_known(void **state)
 static void bits_are_read_and_written_where_function_22_is_not_known(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     device->lacks = 1u << 22;
     device->settings.poll_interval_ns = 60 * TEST_SECOND;
     device->registers[30] = 0xABCD;
@@ -310,7 +294,7 @@ static void bits_are_read_and_written_where_function_22_is_not_known(void **stat
 static void the_first_write_on_a_line_with_an_echo_is_executed_once(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     LINE->echo = true;
     LINE->log_requests = true;
     fg_test_line_start();
@@ -323,7 +307,7 @@ static void the_first_write_on_a_line_with_an_echo_is_executed_once(void **state
 static void the_echo_of_a_write_is_not_its_answer(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     LINE->echo = true;
     start();
     device->dead = true; /* the adapter still gives the echo */
@@ -335,7 +319,7 @@ static void the_echo_of_a_write_is_not_its_answer(void **state)
 static void on_tcp_a_write_needs_nothing_before_it(void **state)
 {
     (void)state;
-    device_with(0);
+    fg_test_line_device_with(0);
     LINE->tcp = true;
     LINE->serial = false;
     start();
@@ -346,7 +330,7 @@ static void on_tcp_a_write_needs_nothing_before_it(void **state)
 
 int main(void)
 {
-#define COMMAND(test) cmocka_unit_test_setup_teardown(test, begin, end)
+#define COMMAND(test) cmocka_unit_test_setup_teardown(test, begin, fg_test_line_tear_down)
     const struct CMUnitTest tests[] = {
         COMMAND(a_write_is_executed_and_acknowledged),
         COMMAND(what_is_hurried_after_a_write_shows_it),

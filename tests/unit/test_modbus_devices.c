@@ -11,30 +11,7 @@
 
 #include <cmocka.h>
 
-static int begin(void **state)
-{
-    (void)state;
-    fg_test_line_begin();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    fg_test_line_end();
-    return 0;
-}
-
 #define LINE (&fg_test_line)
-
-static struct fg_test_device *device_with(size_t points)
-{
-    struct fg_test_device *device = fg_test_line_device();
-    for (size_t i = 0; i < points; i++) {
-        fg_test_line_point(device, (uint16_t)(10 * i));
-    }
-    return device;
-}
 
 static void forget(void)
 {
@@ -46,7 +23,7 @@ static void forget(void)
 static void a_device_that_does_not_answer_goes_offline_after_its_retries(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     fg_test_line_start();
     fg_test_line_run(500 * TEST_MS);
     fg_test_line_expect("1:online 1:reading ");
@@ -61,7 +38,7 @@ static void a_device_that_does_not_answer_goes_offline_after_its_retries(void **
 static void one_lost_answer_is_asked_for_again(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     fg_test_line_start();
     fg_test_line_run(500 * TEST_MS);
     forget();
@@ -76,7 +53,7 @@ static void one_lost_answer_is_asked_for_again(void **state)
 static void a_device_never_heard_is_offline_at_its_first_silence(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     device->dead = true;
     fg_test_line_start();
     fg_test_line_run(300 * TEST_MS);
@@ -87,7 +64,7 @@ static void a_device_never_heard_is_offline_at_its_first_silence(void **state)
 static void an_offline_device_is_asked_after_1_s_and_then_ever_more_rarely(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     device->dead = true;
     fg_test_line_start();
     int64_t begin_ns = LINE->now_ns;
@@ -109,7 +86,7 @@ static void an_offline_device_is_asked_after_1_s_and_then_ever_more_rarely(void 
 static void an_offline_device_is_online_with_its_first_answer(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(2);
+    struct fg_test_device *device = fg_test_line_device_with(2);
     device->dead = true;
     fg_test_line_start();
     fg_test_line_run(100 * TEST_SECOND);
@@ -126,7 +103,7 @@ static void an_offline_device_is_online_with_its_first_answer(void **state)
 static void what_came_of_a_round_before_it_went_offline_is_not_lost(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(2);
+    struct fg_test_device *device = fg_test_line_device_with(2);
     fg_test_line_start();
     fg_test_line_run(1022 * TEST_MS); /* the first of two is answered for the second time */
     forget();
@@ -142,7 +119,7 @@ static void requests_that_time_out_together_are_one_failure(void **state)
     LINE->tcp = true;
     LINE->serial = false;
     LINE->pipeline = 4;
-    struct fg_test_device *device = device_with(8);
+    struct fg_test_device *device = fg_test_line_device_with(8);
     device->settings.retries = 0;
     fg_test_line_start();
     fg_test_line_run(500 * TEST_MS);
@@ -158,7 +135,7 @@ static void requests_that_time_out_together_are_one_failure(void **state)
 static void an_answer_that_is_coming_in_is_waited_for(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     LINE->serial = false;
     device->dead = true;
     fg_test_line_start();
@@ -175,7 +152,7 @@ static void an_answer_that_is_coming_in_is_waited_for(void **state)
 static void periods_offline_are_missed_and_not_caught_up(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     struct fg_modbus_poll_stats stats;
     device->dead = true;
     fg_test_line_start();
@@ -190,7 +167,7 @@ static void periods_offline_are_missed_and_not_caught_up(void **state)
 static void an_exception_is_an_answer_too(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     device->lacks = 1u << 3;
     fg_test_line_start();
     fg_test_line_run(500 * TEST_MS);
@@ -200,7 +177,7 @@ static void an_exception_is_an_answer_too(void **state)
 static void a_gateways_word_that_nobody_answers_is_no_answer(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     LINE->tcp = true;
     LINE->serial = false;
     fg_test_line_start();
@@ -216,10 +193,10 @@ static void a_gateways_word_that_nobody_answers_is_no_answer(void **state)
 static void a_dead_device_delays_the_others_by_one_timeout_at_most(void **state)
 {
     (void)state;
-    struct fg_test_device *dead = device_with(3);
+    struct fg_test_device *dead = fg_test_line_device_with(3);
     struct fg_test_device *live[3];
     for (size_t i = 0; i < 3; i++) {
-        live[i] = device_with(1);
+        live[i] = fg_test_line_device_with(1);
     }
     fg_test_line_start();
     fg_test_line_run(5 * TEST_SECOND);
@@ -240,7 +217,7 @@ static void live_devices_keep_their_rate_among_dead_ones(void **state)
         fg_test_line_end();
         fg_test_line_begin();
         for (int i = 0; i < 32; i++) {
-            struct fg_test_device *device = device_with(4);
+            struct fg_test_device *device = fg_test_line_device_with(4);
             device->settings.timeout_ns = 500 * TEST_MS;
             device->settings.max_gap = 30;
             device->settings.poll_interval_ns = 2 * TEST_SECOND;
@@ -263,7 +240,7 @@ static void live_devices_keep_their_rate_among_dead_ones(void **state)
 static void a_refused_point_is_named_and_the_rest_keep_their_values(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(5);
+    struct fg_test_device *device = fg_test_line_device_with(5);
     device->settings.max_gap = 20;
     device->illegal[20] = true;
     fg_test_line_start();
@@ -278,7 +255,7 @@ static void a_refused_point_is_named_and_the_rest_keep_their_values(void **state
 static void a_refused_hole_costs_no_value(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(5);
+    struct fg_test_device *device = fg_test_line_device_with(5);
     device->settings.max_gap = 20;
     device->illegal[15] = true;
     fg_test_line_start();
@@ -293,7 +270,7 @@ static void a_refused_hole_costs_no_value(void **state)
 static void a_refused_point_is_asked_for_again_after_an_hour(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(2);
+    struct fg_test_device *device = fg_test_line_device_with(2);
     device->settings.poll_interval_ns = 60 * TEST_SECOND;
     device->illegal[10] = true;
     fg_test_line_start();
@@ -309,7 +286,7 @@ static void a_refused_point_is_asked_for_again_after_an_hour(void **state)
 static void a_device_that_refuses_all_is_still_known_to_answer(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(3);
+    struct fg_test_device *device = fg_test_line_device_with(3);
     device->illegal[0] = device->illegal[10] = device->illegal[20] = true;
     fg_test_line_start();
     fg_test_line_run(800 * TEST_MS);
@@ -326,7 +303,7 @@ static void a_device_that_refuses_all_is_still_known_to_answer(void **state)
 static void a_point_that_is_refused_is_read_when_it_is_hurried(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(2);
+    struct fg_test_device *device = fg_test_line_device_with(2);
     device->illegal[10] = true;
     fg_test_line_start();
     fg_test_line_run(800 * TEST_MS);
@@ -342,7 +319,7 @@ static void a_point_that_is_refused_is_read_when_it_is_hurried(void **state)
 static void no_late_answer_is_taken_for_another_points(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(4);
+    struct fg_test_device *device = fg_test_line_device_with(4);
     fg_test_line_start();
     fg_test_line_run(500 * TEST_MS);
     forget();
@@ -358,7 +335,7 @@ static void no_late_answer_is_taken_for_another_points(void **state)
 static void points_that_have_the_same_value_are_all_read(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(6);
+    struct fg_test_device *device = fg_test_line_device_with(6);
     memset(device->registers, 0, sizeof device->registers);
     fg_test_line_start();
     fg_test_line_run(10 * TEST_SECOND); /* the first times each is asked for twice */
@@ -372,7 +349,7 @@ static void points_that_have_the_same_value_are_all_read(void **state)
 static void a_slow_device_is_not_interrupted_by_a_doubt(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(2);
+    struct fg_test_device *device = fg_test_line_device_with(2);
     device->delay_ns = 150 * TEST_MS;
     fg_test_line_start();
     fg_test_line_run(210 * TEST_MS); /* the first is answered, the second asked */
@@ -390,7 +367,7 @@ static void a_slow_device_is_not_interrupted_by_a_doubt(void **state)
 static void an_echo_does_not_disturb(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(3);
+    struct fg_test_device *device = fg_test_line_device_with(3);
     LINE->echo = true;
     fg_test_line_start();
     fg_test_line_run(10500 * TEST_MS);
@@ -401,7 +378,7 @@ static void an_echo_does_not_disturb(void **state)
 static void noise_on_an_idle_line_is_dropped(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     fg_test_line_start();
     for (int i = 0; i < 20; i++) {
         fg_test_line_run(330 * TEST_MS);
@@ -422,13 +399,13 @@ static void among_faults_no_value_is_anothers(void **state)
     srand(seed);
     unsigned values = 0, rejected = 0;
     for (int round = 0; round < 30; round++) {
-        end(state);
+        fg_test_line_tear_down(state);
         fg_test_line_begin();
         LINE->serial = round % 3 != 0;
         LINE->echo = round % 4 == 1;
         fg_modbus_line_init(&LINE->timing, round % 2 ? 19200 : 9600, "8E1");
         for (int i = 0; i < 1 + round % 5; i++) {
-            struct fg_test_device *device = device_with(1 + (size_t)rand() % 8);
+            struct fg_test_device *device = fg_test_line_device_with(1 + (size_t)rand() % 8);
             device->faulty = (unsigned)(rand() % 40);
             device->settings.poll_interval_ns = (500 + rand() % 3000) * TEST_MS;
             device->settings.max_gap = (uint16_t)(rand() % 2 * 12);
@@ -459,7 +436,7 @@ static void among_faults_no_value_is_anothers(void **state)
 
 int main(void)
 {
-#define LINES(test) cmocka_unit_test_setup_teardown(test, begin, end)
+#define LINES(test) cmocka_unit_test_setup_teardown(test, fg_test_line_set_up, fg_test_line_tear_down)
     const struct CMUnitTest tests[] = {
         LINES(a_device_that_does_not_answer_goes_offline_after_its_retries),
         LINES(one_lost_answer_is_asked_for_again),

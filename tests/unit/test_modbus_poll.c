@@ -10,30 +10,7 @@
 
 #include <cmocka.h>
 
-static int begin(void **state)
-{
-    (void)state;
-    fg_test_line_begin();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    fg_test_line_end();
-    return 0;
-}
-
 #define LINE (&fg_test_line)
-
-static struct fg_test_device *device_with(size_t points)
-{
-    struct fg_test_device *device = fg_test_line_device();
-    for (size_t i = 0; i < points; i++) {
-        fg_test_line_point(device, (uint16_t)(10 * i));
-    }
-    return device;
-}
 
 static uint64_t missed(size_t device)
 {
@@ -45,7 +22,7 @@ static uint64_t missed(size_t device)
 static void a_device_is_read_once_each_period(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     fg_test_line_start();
     fg_test_line_run(10 * TEST_SECOND + TEST_MS * 500);
     assert_int_equal(device->asked, 11);
@@ -57,7 +34,7 @@ static void a_device_is_read_once_each_period(void **state)
 static void a_reading_is_told_when_all_of_its_points_were_asked_for(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(3);
+    struct fg_test_device *device = fg_test_line_device_with(3);
     LINE->log_requests = true;
     fg_test_line_start();
     fg_test_line_run(900 * TEST_MS);
@@ -68,7 +45,7 @@ static void a_reading_is_told_when_all_of_its_points_were_asked_for(void **state
 static void a_point_may_have_a_period_of_its_own(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(2);
+    struct fg_test_device *device = fg_test_line_device_with(2);
     device->points[1].poll_interval_ns = 250 * TEST_MS;
     fg_test_line_start();
     fg_test_line_run(3900 * TEST_MS);
@@ -79,7 +56,7 @@ static void a_point_may_have_a_period_of_its_own(void **state)
 static void missed_periods_are_counted_and_not_caught_up(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     device->settings.timeout_ns = 5 * TEST_SECOND;
     fg_test_line_start();
     fg_test_line_run(500 * TEST_MS);
@@ -95,7 +72,7 @@ static void missed_periods_are_counted_and_not_caught_up(void **state)
 static void a_line_that_is_too_slow_loses_no_time(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     device->settings.poll_interval_ns = 10 * TEST_MS;
     device->settings.timeout_ns = TEST_SECOND;
     device->delay_ns = 100 * TEST_MS;
@@ -108,8 +85,8 @@ static void a_line_that_is_too_slow_loses_no_time(void **state)
 static void who_has_been_waiting_longer_comes_first(void **state)
 {
     (void)state;
-    device_with(1)->settings.poll_interval_ns = 700 * TEST_MS;
-    device_with(1)->settings.poll_interval_ns = 600 * TEST_MS;
+    fg_test_line_device_with(1)->settings.poll_interval_ns = 700 * TEST_MS;
+    fg_test_line_device_with(1)->settings.poll_interval_ns = 600 * TEST_MS;
     fg_test_line_start();
     fg_test_line_run(300 * TEST_MS);
     LINE->text[0] = '\0';
@@ -121,8 +98,8 @@ static void who_has_been_waiting_longer_comes_first(void **state)
 static void a_device_with_much_to_say_does_not_keep_the_line(void **state)
 {
     (void)state;
-    struct fg_test_device *heavy = device_with(50);
-    struct fg_test_device *light = device_with(1);
+    struct fg_test_device *heavy = fg_test_line_device_with(50);
+    struct fg_test_device *light = fg_test_line_device_with(1);
     heavy->settings.poll_interval_ns = 100 * TEST_MS;
     fg_test_line_start();
     fg_test_line_run(30 * TEST_SECOND);
@@ -136,7 +113,7 @@ static void an_overloaded_line_is_shared_evenly(void **state)
 {
     (void)state;
     for (int i = 0; i < 8; i++) {
-        device_with(1)->settings.poll_interval_ns = i % 2 ? 20 * TEST_MS : 30 * TEST_MS;
+        fg_test_line_device_with(1)->settings.poll_interval_ns = i % 2 ? 20 * TEST_MS : 30 * TEST_MS;
     }
     fg_test_line_start();
     fg_test_line_run(60 * TEST_SECOND);
@@ -152,7 +129,7 @@ static void an_overloaded_line_is_shared_evenly(void **state)
 static void a_request_waits_for_silence_after_a_frame(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(2);
+    struct fg_test_device *device = fg_test_line_device_with(2);
     fg_test_line_start();
     fg_test_line_run(500 * TEST_MS); /* the line asserts that nothing is sent before t3.5 */
     assert_int_equal(device->asked, 2);
@@ -187,7 +164,7 @@ static void the_time_that_bytes_take_comes_on_top_of_the_timeout(void **state)
 static void what_is_hurried_is_read_ahead_of_its_time(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(2);
+    struct fg_test_device *device = fg_test_line_device_with(2);
     device->settings.poll_interval_ns = 60 * TEST_SECOND;
     fg_test_line_start();
     fg_test_line_run(10 * TEST_SECOND);
@@ -204,8 +181,8 @@ static void what_is_hurried_is_read_ahead_of_its_time(void **state)
 static void what_is_hurried_goes_ahead_of_polls(void **state)
 {
     (void)state;
-    device_with(20);
-    device_with(1)->settings.poll_interval_ns = 60 * TEST_SECOND;
+    fg_test_line_device_with(20);
+    fg_test_line_device_with(1)->settings.poll_interval_ns = 60 * TEST_SECOND;
     fg_test_line_start();
     fg_test_line_run(1010 * TEST_MS);
     LINE->log_requests = true;
@@ -219,7 +196,7 @@ static void what_is_hurried_goes_ahead_of_other_devices_that_wait(void **state)
 {
     (void)state;
     for (int i = 0; i < 6; i++) {
-        device_with(2);
+        fg_test_line_device_with(2);
     }
     fg_test_line_start();
     fg_test_line_run(1005 * TEST_MS); /* the first is asked, five wait */
@@ -233,7 +210,7 @@ static void what_is_hurried_goes_ahead_of_other_devices_that_wait(void **state)
 static void a_hurried_point_is_read_again_when_it_is_being_read(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     device->settings.poll_interval_ns = 60 * TEST_SECOND;
     fg_test_line_start();
     fg_test_line_run(TEST_MS); /* asked, not answered */
@@ -248,7 +225,7 @@ static void pipelining_is_off_by_default(void **state)
     (void)state;
     LINE->tcp = true;
     LINE->serial = false;
-    struct fg_test_device *device = device_with(4);
+    struct fg_test_device *device = fg_test_line_device_with(4);
     device->delay_ns = 50 * TEST_MS;
     fg_test_line_start();
     fg_test_line_run(190 * TEST_MS);
@@ -262,7 +239,7 @@ static void a_pipeline_has_several_requests_outstanding(void **state)
     LINE->tcp = true;
     LINE->serial = false;
     LINE->pipeline = 4;
-    struct fg_test_device *device = device_with(9);
+    struct fg_test_device *device = fg_test_line_device_with(9);
     device->delay_ns = 50 * TEST_MS;
     fg_test_line_start();
     fg_test_line_run(60 * TEST_MS);
@@ -276,7 +253,7 @@ static void a_pipeline_has_several_requests_outstanding(void **state)
 static void nothing_is_sent_while_the_link_is_down(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     fg_test_line_start();
     fg_test_line_run(1500 * TEST_MS);
     LINE->text[0] = '\0';
@@ -292,7 +269,7 @@ static void nothing_is_sent_while_the_link_is_down(void **state)
 static void a_request_under_way_when_the_link_goes_down_is_asked_again(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(2);
+    struct fg_test_device *device = fg_test_line_device_with(2);
     device->delay_ns = 100 * TEST_MS;
     fg_test_line_start();
     fg_test_line_run(130 * TEST_MS);
@@ -341,7 +318,7 @@ static void the_budget_is_what_polling_takes_of_the_line(void **state)
 {
     (void)state;
     for (int i = 0; i < 3; i++) {
-        device_with(4);
+        fg_test_line_device_with(4);
     }
     fg_test_line_start();
     struct fg_modbus_budget budget;
@@ -361,8 +338,8 @@ static void the_budget_is_what_polling_takes_of_the_line(void **state)
 static void a_budget_of_more_than_the_line_says_what_to_do(void **state)
 {
     (void)state;
-    device_with(1);
-    device_with(40);
+    fg_test_line_device_with(1);
+    fg_test_line_device_with(40);
     fg_test_line_start();
     struct fg_modbus_budget budget;
     fg_modbus_poll_budget(LINE->poll, &budget);
@@ -379,7 +356,7 @@ static void the_budget_holds_on_the_line(void **state)
 {
     (void)state;
     for (int i = 0; i < 5; i++) {
-        struct fg_test_device *device = device_with(5);
+        struct fg_test_device *device = fg_test_line_device_with(5);
         device->delay_ns = FG_MODBUS_TURNAROUND_NS;
         device->settings.poll_interval_ns = TEST_SECOND + i * 300 * TEST_MS;
     }
@@ -396,7 +373,7 @@ static void the_budget_holds_on_the_line(void **state)
 static void the_rest_of_a_frame_cut_short_has_time_to_come_on_tcp(void **state)
 {
     (void)state;
-    struct fg_test_device *device = device_with(1);
+    struct fg_test_device *device = fg_test_line_device_with(1);
     LINE->tcp = true;
     LINE->serial = false;
     fg_test_line_start();
@@ -414,7 +391,7 @@ static void the_rest_of_a_frame_cut_short_has_time_to_come_on_tcp(void **state)
 
 int main(void)
 {
-#define POLL(test) cmocka_unit_test_setup_teardown(test, begin, end)
+#define POLL(test) cmocka_unit_test_setup_teardown(test, fg_test_line_set_up, fg_test_line_tear_down)
     const struct CMUnitTest tests[] = {
         POLL(a_device_is_read_once_each_period),
         POLL(a_reading_is_told_when_all_of_its_points_were_asked_for),
