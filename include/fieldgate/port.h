@@ -5,6 +5,7 @@
 #ifndef FIELDGATE_PORT_H
 #define FIELDGATE_PORT_H
 
+#include "fieldgate/command.h"
 #include "fieldgate/loop.h"
 #include "fieldgate/modbus_point.h"
 #include "fieldgate/origin.h"
@@ -118,6 +119,20 @@ int fg_port_open(struct fg_loop *loop, const struct fg_port_settings *settings, 
 
 /* The sink has room again: links that wait go on. Any thread, until fg_port_close. */
 void fg_port_resume(struct fg_port *port);
+
+/* What commands a device takes. */
+enum fg_takes {
+    FG_TAKES_NOTHING, /* there is no way back: nobody to send to, or framing that cannot be made */
+    FG_TAKES_POINTS,  /* FG_COMMAND_SET and _GET */
+    FG_TAKES_BYTES,   /* FG_COMMAND_SEND */
+};
+enum fg_takes fg_port_takes(const struct fg_port_settings *port, const struct fg_device_defaults *device);
+
+/*
+ * Hands a command to the device of that identity. It is answered by command->done, once: at the latest when
+ * the port closes (link down), and perhaps before this returns. Any thread, until fg_port_close; never blocks.
+ */
+void fg_port_command(struct fg_port *port, const char *identity, size_t length, struct fg_command *command);
 
 /* Closes endpoint and links; readings that are held are offered a last time, else lost. closed(context) is
  * called on a worker when all is down. Any thread, once. */

@@ -34,8 +34,8 @@ PUBLIC = {
     "protocol": "framing decoder modbus modbus_point modbus_plan modbus_poll",
     "config": "config",
     "transport": "transport link address resolver",
-    "mqtt": "message publisher payload outbox spool command",
-    "device": "port device report",
+    "mqtt": "message publisher payload outbox spool",
+    "device": "port device report command",
     "gateway": "gateway",
 }
 LAYER_OF_HEADER = {f"{name}.h": layer for layer, names in PUBLIC.items() for name in names.split()}
