@@ -118,11 +118,12 @@ void bench_tally_print(const struct bench_tally *tally, FILE *file)
 {
     fprintf(file,
             "\"received\":%llu,\"missing\":%llu,\"repeated\":%llu,\"reordered\":%llu,\"other\":%llu,"
-            "\"elapsed_s\":%.6f",
+            "\"elapsed_s\":%.6f,\"arriving_s\":%.6f",
             (unsigned long long)tally->received, (unsigned long long)tally->missing,
             (unsigned long long)tally->repeated, (unsigned long long)tally->reordered,
             (unsigned long long)tally->other,
-            (double)(tally->last_ns - tally->first_sent_ns) / BENCH_NS_PER_S);
+            (double)(tally->last_ns - tally->first_sent_ns) / BENCH_NS_PER_S,
+            (double)(tally->last_ns - tally->first_ns) / BENCH_NS_PER_S);
 }
 
 int64_t bench_now_ns(void)

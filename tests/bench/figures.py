@@ -128,7 +128,7 @@ def outage(place, subject, count, rate):
         sink.expect("connected", 70)
         result = sink.json(120)
         check(result, count)
-        return {"disk_bytes_per_reading": written / count, "readings_per_s": count / result["elapsed_s"]}
+        return {"disk_bytes_per_reading": written / count, "readings_per_s": count / result["arriving_s"]}
     finally:
         for child in reversed(running):
             child.end()
