@@ -114,7 +114,7 @@ static void note_success(struct fg_publisher *publisher)
 {
     struct fg_keep *keep = &publisher->keep;
     keep->retry_ns = 0;
-    if (keep->troubled && !keep->disk_full) {
+    if (keep->troubled && !keep->cannot_save && !keep->cannot_remove) {
         fg_log(FG_LOG_WARNING, "the spool works again");
         keep->troubled = false;
         keep->gap_ns = 0;
@@ -232,11 +232,17 @@ unsigned fg_keep_wants(struct fg_publisher *publisher, int64_t now_ns)
     return sleeps ? FG_WANT_SAVE : FG_WANT_SPACE;
 }
 
+/* Whether the disk is to be tried: it has room, as far as is known, or it is time to look again. */
+static bool saves(const struct fg_keep *keep)
+{
+    return !keep->cannot_save || fg_clock_now_ns() >= keep->save_ns;
+}
+
 bool fg_keep_bars(const struct fg_publisher *publisher)
 {
     const struct fg_keep *keep = &publisher->keep;
     return fg_keep_is_open(keep) &&
-           (keep->backlog || (keep->settings->durability == FG_SPOOL_ALWAYS && !keep->disk_full));
+           (keep->backlog || (keep->settings->durability == FG_SPOOL_ALWAYS && saves(keep)));
 }
 
 struct fg_message *fg_keep_take(struct fg_publisher *publisher, size_t count)
@@ -258,20 +264,21 @@ struct fg_message *fg_keep_take(struct fg_publisher *publisher, size_t count)
 /* --- the steps --- */
 
 /* A disk that has no room can still be read: that goes on while writing waits. */
-static int write_to(struct fg_publisher *publisher, int (*how)(struct fg_publisher *), int64_t *again_ns)
+static int write_to(struct fg_publisher *publisher, int (*how)(struct fg_publisher *), int64_t *again_ns,
+                    bool *cannot)
 {
     struct fg_keep *keep = &publisher->keep;
     int error = how(publisher);
     if (!error || !fg_spool_is_open(keep->spool)) {
-        keep->disk_full = false;
+        *cannot = false;
         *again_ns = 0;
         return error;
     }
-    keep->disk_full = error != -ENOBUFS; /* that is the spool's own bound, and devices are to wait */
-    if (keep->disk_full) {
+    *cannot = error != -ENOBUFS; /* that is the spool's own bound, and devices are to wait */
+    if (*cannot) {
         note_trouble(publisher, error);
     }
-    *again_ns = fg_clock_now_ns() + (keep->disk_full ? keep->gap_ns : GAP_MIN_NS);
+    *again_ns = fg_clock_now_ns() + (*cannot ? keep->gap_ns : GAP_MIN_NS);
     return 0;
 }
 
@@ -281,6 +288,7 @@ static int open_again(struct fg_publisher *publisher)
     struct fg_keep *keep = &publisher->keep;
     int error = fg_spool_open(keep->spool);
     if (!error) {
+        keep->cannot_save = keep->cannot_remove = false;
         struct fg_spool_counts counts;
         fg_spool_get_counts(keep->spool, &counts);
         keep->backlog = counts.messages > 0;
@@ -293,14 +301,14 @@ static int step(struct fg_publisher *publisher, int64_t now_ns)
     struct fg_keep *keep = &publisher->keep;
     int error = fg_keep_is_open(keep) ? 0 : open_again(publisher);
     if (!error && fg_keep_remove_due_ns(publisher) <= now_ns) {
-        error = write_to(publisher, fg_keep_remove, &keep->remove_ns);
+        error = write_to(publisher, fg_keep_remove, &keep->remove_ns, &keep->cannot_remove);
     }
     if (!error && keep->settings->max_age_ns > 0 && now_ns >= keep->expire_ns) {
         keep->expire_ns = now_ns + EXPIRE_NS;
         error = fg_spool_expire(keep->spool);
     }
     if (!error && save_due_ns(publisher, now_ns) <= now_ns) {
-        error = write_to(publisher, fg_keep_save, &keep->save_ns);
+        error = write_to(publisher, fg_keep_save, &keep->save_ns, &keep->cannot_save);
     }
     if (!error && fg_keep_read_due_ns(publisher, now_ns) <= now_ns) {
         error = fg_keep_read(publisher, now_ns);
@@ -319,7 +327,7 @@ static void tell_saved(struct fg_publisher *publisher)
     pthread_mutex_lock(&publisher->lock);
     uint64_t saved = publisher->outbox.offered - publisher->outbox.waiting - unsaved;
     pthread_mutex_unlock(&publisher->lock);
-    if (!fg_keep_is_open(keep) || keep->disk_full) {
+    if (!fg_keep_is_open(keep) || keep->cannot_save) {
         saved = UINT64_MAX; /* and it is not worth waiting */
     }
     atomic_store(&publisher->saved, saved);

@@ -58,13 +58,13 @@ struct fg_keep {
     size_t done_count;
     size_t undone_count; /* of these, not noted either: a crash would bring them back */
     int64_t undone_ns;
-    int64_t done_ns;   /* since when there are any */
-    int64_t retry_ns;  /* after a failure: nothing is tried before */
-    int64_t save_ns;   /* the disk is full: nothing is saved before */
-    int64_t remove_ns; /* the same for removing */
-    bool disk_full;
-    int64_t gap_ns; /* the last wait after a failure; 0: all is well */
-    bool troubled;  /* that it does not work has been said */
+    int64_t done_ns;                 /* since when there are any */
+    int64_t retry_ns;                /* after a failure: nothing is tried before */
+    int64_t save_ns;                 /* the disk is full: nothing is saved before */
+    int64_t remove_ns;               /* the same for removing */
+    bool cannot_save, cannot_remove; /* the disk has no room for it */
+    int64_t gap_ns;                  /* the last wait after a failure; 0: all is well */
+    bool troubled;                   /* that it does not work has been said */
     char problem[768];
     int64_t replay_ns; /* what replay_rate allows is used up to here */
     int64_t expire_ns; /* when to look for what is too old */

@@ -134,6 +134,31 @@ def outage(place, subject, count, rate):
             child.end()
 
 
+def restart(place, subject, count):
+    """Killed with the backlog on disk: how long from its next start to the first message that the broker has."""
+    port = process.free_port()
+    running = [subject]
+    try:
+        subject.start(port, 1)
+        running.append(place.program("load", "--port", subject.port, "--connections", CONNECTIONS, "--count", count))
+        running[-1].expect("ready", 60)
+        running[-1].say("\n")
+        running[-1].json(120)
+        process.until(Settled(lambda: process.disk_bytes(subject.pids()), 2.5), 60, f"{subject.name} does not rest")
+        subject.kill()
+        sink = place.program("sink", "--port", port, "--expect", 1)
+        running.append(sink)
+        sink.expect("listening")
+        begin = time.monotonic()
+        subject.start_again()
+        sink.expect("connected")
+        sink.json(60)
+        return {"first_delivery_ms": (time.monotonic() - begin) * 1000}
+    finally:
+        for child in reversed(running):
+            child.end()
+
+
 class Settled:
     """Whether a value has not changed for some seconds."""
 

@@ -20,6 +20,7 @@ VALUES = {
     "idle_kib": ("PSS idle", "KiB", 0),
     "busy_kib": ("PSS with 50 busy connections", "KiB", 0),
     "idle_connections_kib": ("PSS with idle connections", "KiB", 0),
+    "first_delivery_ms": ("from the start to the first delivery", "ms", 0),
     "disk_bytes_per_reading": ("written to the disk per reading", "bytes", 0),
     "bytes_per_connection": ("bytes per idle connection", "", 0),
     "echoes_per_s": ("echoes a second", "", 0),

@@ -74,6 +74,8 @@ def spool_figures(place, divisor):
                  lambda subject: figures.outage(place, subject, 5000 // divisor, 500))
     yield Figure("drain", "100 000 readings that waited on disk are delivered to the sink", [outage, always],
                  lambda subject: figures.outage(place, subject, 100000 // divisor, 0), ("fast-qos1", "reactor"))
+    yield Figure("restart", "killed with 100 000 readings on disk: from the next start to the first delivery",
+                 [outage, always], lambda subject: figures.restart(place, subject, 100000 // divisor))
 
 
 def peers(place, result):

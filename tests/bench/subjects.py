@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -96,6 +97,17 @@ class Subject:
         if self.process:
             self.status = self.process.end()
             self.process = None
+
+    def kill(self):
+        """As a power cut does: without a word."""
+        for pid in self.pids():
+            os.kill(pid, signal.SIGKILL)
+        self.end()
+
+    def start_again(self):
+        """With the configuration and the files of before; does not wait until it listens."""
+        self.process = Process(self.name, [*WRAPPER, self.place.daemon, "-c",
+                                           os.path.join(self.place.folder, "fieldgate.cfg")])
 
 
 class Daemon(Subject):

@@ -2,6 +2,7 @@
  * limits.
  */
 #include "fake_bench.h"
+#include "log_bench.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -11,38 +12,10 @@
 
 #define SLOW_HOST "slow.test"
 
-/* --- the log of a test --- */
-
-static int log_fd = -1, real_stderr = -1;
-
-static void log_begin(void)
-{
-    log_fd = memfd_create("log", MFD_CLOEXEC);
-    real_stderr = dup(STDERR_FILENO);
-    assert_true(log_fd >= 0 && dup2(log_fd, STDERR_FILENO) >= 0);
-}
-
-static int log_count(const char *text)
-{
-    static char all[1 << 16];
-    ssize_t size = pread(log_fd, all, sizeof all - 1, 0);
-    int count = 0;
-    all[size > 0 ? size : 0] = '\0';
-    for (const char *at = all; (at = strstr(at, text)) != NULL; at++) {
-        count++;
-    }
-    return count;
-}
-
 static int tear_down(void **state)
 {
     int result = fake_tear_down(state);
-    if (log_fd >= 0) {
-        dup2(real_stderr, STDERR_FILENO);
-        close(real_stderr);
-        close(log_fd);
-        log_fd = -1;
-    }
+    log_end();
     return result;
 }
 
