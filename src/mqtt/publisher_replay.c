@@ -168,7 +168,12 @@ static int64_t done_through(const struct fg_publisher *publisher)
     for (const struct fg_message *message = publisher->again.first; message; message = message->next) {
         note_oldest(&oldest, message);
     }
-    note_oldest(&oldest, publisher->taken.first);
+    /* Those that have an id are in its order, but one too large for the spool may stand before them. */
+    const struct fg_message *taken = publisher->taken.first;
+    while (taken && taken->spool_id == 0) {
+        taken = taken->next;
+    }
+    note_oldest(&oldest, taken);
     return oldest - 1;
 }
 

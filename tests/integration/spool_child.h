@@ -14,6 +14,10 @@
 
 /* --- in the child --- */
 
+/* What the child's publisher is to be like where it differs. */
+static int child_protocol = FG_MQTT_5;
+static int64_t child_spool_bytes = 64 << 20;
+
 static int child_open(const char *address, const char *path, const char *gateway, int window, int durability,
                       struct fg_publisher **publisher)
 {
@@ -23,7 +27,7 @@ static int child_open(const char *address, const char *path, const char *gateway
     addresses[0] = strdup(address);
     settings = (struct fg_mqtt_settings){
         .address = { 1, addresses },
-        .protocol = FG_MQTT_5,
+        .protocol = child_protocol,
         .client_id = text_id,
         .username = text_empty,
         .password_file = text_empty,
@@ -35,8 +39,9 @@ static int child_open(const char *address, const char *path, const char *gateway
         .reconnect_max_ns = MS(100),
         .base_topic = text_base,
     };
-    spool =
-        (struct fg_spool_settings){ .path = strdup(path), .durability = durability, .max_bytes = 64 << 20 };
+    spool = (struct fg_spool_settings){ .path = strdup(path),
+                                        .durability = durability,
+                                        .max_bytes = child_spool_bytes };
     const struct fg_publisher_options options = {
         .settings = &settings, .gateway = gateway, .queue_bytes = 4 << 20, .spool = &spool
     };

@@ -7,8 +7,11 @@
  */
 #include "spool_child.h"
 
+#include "support/fake_broker.h"
+
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 enum { WINDOW = 50, GROUP_MOST = 40 };
 
@@ -47,6 +50,35 @@ static int child(const char *address, const char *path, const char *from)
     fg_publisher_free(publisher);
     fg_origin_unref(origin);
     return 0;
+}
+
+/* 20 messages of QoS 2 are in flight; behind them one that is too large for the spool, and 59 that are on the
+ * disk. Then it waits for its end. */
+static int child_with_a_large_one(const char *address, const char *path)
+{
+    struct fg_publisher *publisher = NULL;
+    struct fg_origin *origin = fg_origin_new("port", "dev");
+    struct fg_message *first = NULL, **end = &first;
+    static char large[200000];
+    child_protocol = FG_MQTT_311;
+    child_spool_bytes = 2 << 20;
+    for (int i = 0; i < 80; i++) {
+        *end = i == 20 ? fg_message_new(origin, "base/a", 6, large, sizeof large)
+                       : child_message(origin, "base/a", i);
+        (*end)->qos = 2;
+        end = &(*end)->next;
+    }
+    if (child_open(address, path, "gw", 80, FG_SPOOL_OUTAGE, &publisher) != 0 ||
+        fg_publisher_offer(publisher, first) != 0) {
+        return 1;
+    }
+    fg_publisher_flush(publisher);
+    struct fg_publisher_stats stats;
+    do {
+        usleep(1000);
+        fg_publisher_get_stats(publisher, &stats);
+    } while (stats.spooled < 79);
+    return write(STDOUT_FILENO, "", 1) == 1 ? pause() : 2;
 }
 
 /* --- the test --- */
@@ -125,13 +157,54 @@ static void what_was_accepted_outlives_any_kill(void **state)
     rmdir(folder);
 }
 
+static bool has_note(void *path)
+{
+    struct stat file;
+    return stat(path, &file) == 0 && file.st_size > 0;
+}
+
+/* What is noted as done with ends before the first message that is not. */
+static void what_is_behind_a_message_too_large_for_the_spool_outlives_a_kill(void **state)
+{
+    struct bench *bench = *state;
+    struct fake_broker fake;
+    const struct fake_script script = { .acks = FAKE_ACKS_LATE, .acks_most = 40 };
+    char folder[] = "/tmp/fg-kill-XXXXXX";
+    char path[64], note[64], word;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/spool.db", folder);
+    snprintf(note, sizeof note, "%s/spool.db-done", folder);
+    fake_broker_start(&fake, bench->broker.port, &script);
+    struct child child =
+        child_start((const char *const[]){ "test_spool_kill", bench->broker.address, path, NULL });
+    assert_int_equal(read(child.out, &word, 1), 1);
+    fake_broker_release(&fake);
+    assert_true(test_wait(has_note, note, 10000));
+    kill(child.pid, SIGKILL);
+    assert_true(WIFSIGNALED(child_end(&child)));
+    fake_broker_stop(&fake);
+    bench_broker(bench, NULL);
+    bench_subscribe(bench);
+    struct child last = start_victim(bench->broker.address, path, -1);
+    assert_int_equal(child_end(&last), 0);
+    assert_true(test_subscriber_wait_count(&bench->subscriber, "base/a", 59, 10000));
+    unlink(path);
+    rmdir(folder);
+}
+
 int main(int count, char **arguments)
 {
+    if (count == 3) {
+        return child_with_a_large_one(arguments[1], arguments[2]);
+    }
     if (count == 4) {
         return child(arguments[1], arguments[2], arguments[3]);
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_accepted_outlives_any_kill, bench_set_up, bench_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_behind_a_message_too_large_for_the_spool_outlives_a_kill,
+                                        bench_set_up, bench_tear_down),
     };
+    cmocka_set_test_filter(getenv("FG_TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

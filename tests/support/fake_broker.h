@@ -51,6 +51,7 @@ struct fake_script {
     uint8_t connack; /* reason code; the connection is closed unless it is 0 */
     uint8_t reason;  /* of acknowledgements, with MQTT 5 */
     enum fake_acks acks;
+    size_t acks_most;             /* no more than so many on a connection; 0: no limit */
     struct fake_bytes properties; /* of CONNACK, with MQTT 5 */
     struct fake_bytes greeting;   /* in place of CONNACK */
     struct fake_bytes extra;      /* behind CONNACK */

@@ -70,6 +70,9 @@ static void put_unasked(struct fake_link *link)
 static void acknowledge(struct fake_link *link, uint8_t kind, uint16_t id)
 {
     link->acks++;
+    if (link->script.acks_most > 0 && (size_t)link->acks > link->script.acks_most) {
+        return;
+    }
     switch (link->script.acks) {
     case FAKE_ACKS_NEVER:
         return;
