@@ -94,19 +94,18 @@ static void note_counts(struct fg_publisher *publisher)
     atomic_store_explicit(&publisher->spool_written, counts.written_bytes, memory_order_relaxed);
 }
 
-/* Something failed, and is tried again later. Said once, and once more when the words change. */
+/* Something failed, and is tried again later. Said once, and once more when it is something else. */
 static void note_trouble(struct fg_publisher *publisher, int error)
 {
     struct fg_keep *keep = &publisher->keep;
     const char *problem = fg_spool_problem(keep->spool);
-    if (!keep->troubled || strcmp(keep->problem, problem) != 0) {
-        snprintf(keep->problem, sizeof keep->problem, "%s", problem);
+    if (keep->trouble != error) {
         fg_log(FG_LOG_WARNING, "the spool cannot be used: %s; readings wait in memory meanwhile",
                problem[0] ? problem : strerror(-error));
     }
     keep->gap_ns = keep->gap_ns == 0 ? GAP_MIN_NS : 2 * keep->gap_ns;
     keep->gap_ns = keep->gap_ns < GAP_MAX_NS ? keep->gap_ns : GAP_MAX_NS;
-    keep->troubled = true;
+    keep->trouble = error;
     note_counts(publisher);
 }
 
@@ -114,11 +113,10 @@ static void note_success(struct fg_publisher *publisher)
 {
     struct fg_keep *keep = &publisher->keep;
     keep->retry_ns = 0;
-    if (keep->troubled && !keep->cannot_save && !keep->cannot_remove) {
+    if (keep->trouble != 0 && !keep->cannot_save && !keep->cannot_remove) {
         fg_log(FG_LOG_WARNING, "the spool works again");
-        keep->troubled = false;
+        keep->trouble = 0;
         keep->gap_ns = 0;
-        keep->problem[0] = '\0';
     }
     note_counts(publisher);
 }

@@ -64,12 +64,11 @@ struct fg_keep {
     int64_t remove_ns;               /* the same for removing */
     bool cannot_save, cannot_remove; /* the disk has no room for it */
     int64_t gap_ns;                  /* the last wait after a failure; 0: all is well */
-    bool troubled;                   /* that it does not work has been said */
-    char problem[768];
-    int64_t replay_ns; /* what replay_rate allows is used up to here */
-    int64_t expire_ns; /* when to look for what is too old */
-    int64_t watch_ns;  /* when the thread will look again; INT64_MAX: it sleeps until woken */
-    uint64_t seen;     /* messages published when it looked last */
+    int trouble;                     /* the error that was told last; 0: all is well */
+    int64_t replay_ns;               /* what replay_rate allows is used up to here */
+    int64_t expire_ns;               /* when to look for what is too old */
+    int64_t watch_ns;                /* when the thread will look again; INT64_MAX: it sleeps until woken */
+    uint64_t seen;                   /* messages published when it looked last */
 };
 
 /* Opens the spool. Returns 0, also when the disk fails for now; or a negative errno, the reason being logged:

@@ -202,6 +202,9 @@ int fg_spool_open(struct fg_spool *spool)
     if (error) {
         return fg_spool_fail(spool, error);
     }
+    if (spool->db) {
+        fg_spool_done_prepare(spool);
+    }
     spool->error = -ESHUTDOWN;
     return 0;
 }
@@ -237,7 +240,13 @@ static int begin_file(struct fg_spool *spool)
     if (!error) {
         error = fg_spool_sync_folder(spool);
     }
-    return error ? error : fg_spool_open_database(spool);
+    if (!error) {
+        error = fg_spool_open_database(spool);
+    }
+    if (!error) {
+        fg_spool_done_prepare(spool);
+    }
+    return error;
 }
 
 int fg_spool_use(struct fg_spool *spool)

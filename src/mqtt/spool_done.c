@@ -57,16 +57,10 @@ void fg_spool_done_close(struct fg_spool *spool)
     spool->done_through = 0;
 }
 
-int fg_spool_done(struct fg_spool *spool, int64_t through)
+static int write_note(struct fg_spool *spool, int64_t through)
 {
-    if (!spool->open || !spool->db) {
-        return spool->open ? 0 : spool->error;
-    }
     struct stat file;
     struct note note = { .magic = MAGIC, .through = through };
-    if (through <= spool->done_through) {
-        return 0;
-    }
     if (spool->done_fd < 0) {
         spool->done_fd = open_note(spool, O_RDWR | O_CREAT);
     }
@@ -83,6 +77,19 @@ int fg_spool_done(struct fg_spool *spool, int64_t through)
     }
     spool->done_through = through;
     return 0;
+}
+
+void fg_spool_done_prepare(struct fg_spool *spool)
+{
+    (void)write_note(spool, 0);
+}
+
+int fg_spool_done(struct fg_spool *spool, int64_t through)
+{
+    if (!spool->open || !spool->db) {
+        return spool->open ? 0 : spool->error;
+    }
+    return through <= spool->done_through ? 0 : write_note(spool, through);
 }
 
 int fg_spool_done_apply(struct fg_spool *spool)

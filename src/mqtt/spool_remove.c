@@ -92,6 +92,35 @@ static int remove_all(struct fg_spool *spool, const struct fg_spool_range *range
     return end_transaction(spool, error);
 }
 
+/* Whether these ranges are all that there is. */
+static bool is_all(struct fg_spool *spool, const struct fg_spool_range *ranges, size_t count)
+{
+    int64_t next = 1;
+    for (size_t i = 0; i < count; i++) {
+        int64_t id = 0;
+        int error = fg_spool_ask(spool, FG_SPOOL_NEXT_ID, 1, &next, &id);
+        if ((error && error != -ENOENT) || (!error && id < ranges[i].first)) {
+            return false;
+        }
+        next = ranges[i].last + 1;
+    }
+    return fg_spool_ask(spool, FG_SPOOL_NEXT_ID, 1, &next, &(int64_t){ 0 }) == -ENOENT;
+}
+
+/* A full disk may have no room for taking rows out. Where nothing is to be left of them the files go, and
+ * with them the room that they take. */
+static int remove_on_a_full_disk(struct fg_spool *spool, const struct fg_spool_range *ranges, size_t count)
+{
+    if (!is_all(spool, ranges, count)) {
+        return -ENOSPC;
+    }
+    (void)fg_spool_close_database(spool, false);
+    spool->messages = 0;
+    fg_spool_done_close(spool);
+    int error = fg_spool_remove_files(spool);
+    return error ? error : fg_spool_doubt_resolve(spool);
+}
+
 int fg_spool_remove(struct fg_spool *spool, const struct fg_spool_range *ranges, size_t count)
 {
     if (!spool->open) {
@@ -99,7 +128,11 @@ int fg_spool_remove(struct fg_spool *spool, const struct fg_spool_range *ranges,
     }
     int error = -EAGAIN;
     for (int attempt = 0; error == -EAGAIN && attempt < 3; attempt++) {
-        error = spool->db ? fg_spool_settle(spool, remove_all(spool, ranges, count)) : 0;
+        error = spool->db ? remove_all(spool, ranges, count) : 0;
+        if (error == -ENOSPC) {
+            error = remove_on_a_full_disk(spool, ranges, count);
+        }
+        error = fg_spool_settle(spool, error);
     }
     return error == -EAGAIN ? fg_spool_fail(spool, -EUCLEAN) : error;
 }

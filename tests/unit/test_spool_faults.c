@@ -338,6 +338,52 @@ static void salvage_survives_every_fault(void **state)
     }
 }
 
+static uint64_t waiting(void)
+{
+    struct fg_spool_counts counts;
+    fg_spool_get_counts(rig.spool, &counts);
+    return counts.messages;
+}
+
+/* Removing rows takes room that a full disk does not have; removing the files gives it back. */
+static void a_full_disk_gives_up_what_is_all_done_with(void **state)
+{
+    (void)state;
+    spool_rig_start(&rig);
+    rig.vfs = FAULTY_VFS;
+    assert_int_equal(spool_rig_open(&rig), 0);
+    assert_int_equal(spool_rig_append(&rig, 50), 0);
+    faulty_vfs_fail(FAULTY_WRITE, 1, ENOSPC, true);
+    const struct fg_spool_range some[] = { { 1, 20 }, { 22, 50 } };
+    assert_int_equal(fg_spool_remove(rig.spool, some, 2), -ENOSPC);
+    const struct fg_spool_range most = { 1, 49 };
+    assert_int_equal(fg_spool_remove(rig.spool, &most, 1), -ENOSPC);
+    assert_int_equal(waiting(), 50);
+    const struct fg_spool_range all[] = { { 1, 20 }, { 21, 50 } };
+    assert_int_equal(fg_spool_remove(rig.spool, all, 2), 0);
+    assert_int_equal(waiting(), 0);
+    assert_int_equal(spool_rig_size(&rig, ""), -1);
+    assert_int_equal(spool_rig_size(&rig, "-wal"), -1);
+    faulty_vfs_heal();
+    assert_int_equal(spool_rig_append(&rig, 5), 0);
+    spool_rig_expect(&rig, 51, 55);
+    spool_rig_crash(&rig);
+    assert_int_equal(spool_rig_open(&rig), 0);
+    spool_rig_expect(&rig, 51, 55);
+    spool_rig_stop(&rig);
+}
+
+/* A full disk has no room for a file that is made only then. */
+static void the_note_has_its_room_from_the_beginning(void **state)
+{
+    (void)state;
+    spool_rig_start(&rig);
+    assert_int_equal(spool_rig_open(&rig), 0);
+    assert_int_equal(spool_rig_append(&rig, 1), 0);
+    assert_true(spool_rig_size(&rig, "-done") > 0);
+    spool_rig_stop(&rig);
+}
+
 int main(void)
 {
     faulty_memory(0, false);
@@ -352,6 +398,8 @@ int main(void)
         TEST(everything_else_may_fail),
         TEST(every_allocation_may_fail),
         TEST(salvage_survives_every_fault),
+        TEST(a_full_disk_gives_up_what_is_all_done_with),
+        TEST(the_note_has_its_room_from_the_beginning),
     };
     int result = cmocka_run_group_tests(tests, NULL, NULL);
     free(full.bytes);
