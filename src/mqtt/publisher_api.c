@@ -72,17 +72,17 @@ int fg_publisher_new(const struct fg_publisher_options *options, struct fg_publi
     if (!error) {
         error = fg_inflight_init(&publisher->inflight, fg_session_capacity(options->settings));
     }
-    if (!error) {
-        error = fg_keep_init(publisher, options->spool);
-    }
     char client_id[1024];
     if (!error) {
         error = fg_mqtt_expand(options->settings->client_id, options->gateway, client_id, sizeof client_id);
     }
-    if (!error) {
-        error = fg_session_new(options->settings, client_id, publisher->status_topic, &publisher->session);
-    } else {
+    if (error) {
         fg_log(FG_LOG_ERROR, "mqtt: %s", strerror(-error));
+    } else {
+        error = fg_session_new(options->settings, client_id, publisher->status_topic, &publisher->session);
+    }
+    if (!error) {
+        error = fg_keep_init(publisher, options->spool);
     }
     if (error) {
         fg_publisher_free(publisher);
