@@ -1,31 +1,16 @@
 /*
  * Ports whose devices speak of themselves: what comes on a link becomes frames, and these readings.
  */
-#include "device.h"
+#include "stream.h"
 
 #include "fieldgate/clock.h"
 #include "fieldgate/decoder.h"
-#include "fieldgate/framing.h"
 #include "fieldgate/log.h"
 #include "fieldgate/text.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* One link of a port, on the link's strand. */
-struct port_link {
-    struct fg_port *port;
-    struct fg_link *link;
-    struct fg_framer framer;
-    struct fg_device *device;     /* of the latest frame: saves the look-up */
-    bool several;                 /* devices were on it */
-    struct refused *refused;      /* it waits for room for this; counted in port->waiting */
-    const union fg_address *peer; /* of the connection: the link's */
-    struct gap *gap;              /* where silence ends a frame */
-};
-
-_Static_assert(sizeof(struct port_link) <= 112, "a link that idles is small");
 
 /* A frame that the sink had no room for; or, with a mark, nothing: what was offered is to be saved first. */
 struct refused {
@@ -38,7 +23,7 @@ static const union fg_address nobody;
 
 struct gap {
     struct fg_timer timer;
-    struct port_link *owner;
+    struct fg_stream_link *owner;
     int64_t received_ns;
     struct fg_task burial; /* of owner */
 };
@@ -55,7 +40,7 @@ static void reject_device(struct fg_port *port, enum fg_reason reason, const cha
 }
 
 /* The identity of a frame's device as text; number keeps the room of a number's text. */
-static enum fg_reason identify(const struct port_link *state, const struct fg_record *record,
+static enum fg_reason identify(const struct fg_stream_link *state, const struct fg_record *record,
                                const union fg_address *from, char number[FG_ADDRESS_TEXT],
                                const char **identity, size_t *length)
 {
@@ -92,7 +77,7 @@ static enum fg_reason identify(const struct port_link *state, const struct fg_re
 }
 
 /* Whose the frame is. NULL: nobody's, which is counted. */
-static struct fg_device *device_of(struct port_link *state, const struct fg_record *record,
+static struct fg_device *device_of(struct fg_stream_link *state, const struct fg_record *record,
                                    const union fg_address *from)
 {
     if (state->port->only) {
@@ -134,13 +119,27 @@ static bool take_time(const struct fg_device *device, struct fg_record *record, 
     return good;
 }
 
+/* A frame may be what a command waits for. Where the device is known before, also one that says nothing to
+ * the decoder. */
+static void offer_answer(struct fg_stream_link *state, const struct fg_device *device,
+                         const struct fg_frame *frame, int64_t received_ns)
+{
+    struct fg_sender *sender = atomic_load(&state->sender);
+    if (sender) {
+        fg_sender_take_frame(sender, device, frame, received_ns);
+    }
+}
+
 /* One frame. Returns 0, or -ENOBUFS when the sink has no room: then nothing was counted. */
-static int take_frame(struct port_link *state, const struct fg_frame *frame, int64_t received_ns,
+static int take_frame(struct fg_stream_link *state, const struct fg_frame *frame, int64_t received_ns,
                       const union fg_address *from)
 {
     struct fg_port *port = state->port;
     const struct fg_chosen *decoder = &port->settings->decoder;
     struct fg_record record;
+    if (port->only) {
+        offer_answer(state, port->only, frame, received_ns);
+    }
     enum fg_reason reason = fg_decode(decoder->variant ? decoder->variant : &fg_decoder_raw.variant,
                                       decoder->settings, frame->bytes, frame->size, &record);
     if (reason != FG_REASON_NONE) {
@@ -153,6 +152,9 @@ static int take_frame(struct port_link *state, const struct fg_frame *frame, int
         fg_count(&port->received, 1);
         return 0;
     }
+    if (!port->only) {
+        offer_answer(state, device, frame, received_ns);
+    }
     struct fg_reading reading = { .taken_ns = received_ns,
                                   .wall_ms = fg_clock_wall_at_ms(received_ns),
                                   .frame = frame->bytes,
@@ -161,7 +163,10 @@ static int take_frame(struct port_link *state, const struct fg_frame *frame, int
     bool good_time = take_time(device, &record, &reading);
     reading.fields = record.fields;
     reading.count = record.count;
-    if (fg_device_take(device, &reading, state, fg_link_can_wait(state->link)) == -ENOBUFS) {
+    const struct fg_way way = { .link = state,
+                                .sender = fg_transport_is_datagram(&port->settings->transport) ? from : NULL,
+                                .can_wait = fg_link_can_wait(state->link) };
+    if (fg_device_take(device, &reading, &way) == -ENOBUFS) {
         state->device = device; /* whoever keeps the frame wants to know */
         return -ENOBUFS;
     }
@@ -173,7 +178,7 @@ static int take_frame(struct port_link *state, const struct fg_frame *frame, int
 }
 
 /* Keeps a refused frame and stops reading until there is room. */
-static void keep_refused(struct port_link *state, const struct fg_frame *frame, int64_t received_ns)
+static void keep_refused(struct fg_stream_link *state, const struct fg_frame *frame, int64_t received_ns)
 {
     struct fg_port *port = state->port;
     struct refused *refused = calloc(1, sizeof *refused);
@@ -194,7 +199,7 @@ static void keep_refused(struct port_link *state, const struct fg_frame *frame, 
     fg_link_pause(state->link);
 }
 
-static void free_refused(struct port_link *state)
+static void free_refused(struct fg_stream_link *state)
 {
     if (state->refused) {
         fg_buffer_fini(&state->refused->frame);
@@ -203,7 +208,7 @@ static void free_refused(struct port_link *state)
     }
 }
 
-static void end_waiting(struct port_link *state)
+static void end_waiting(struct fg_stream_link *state)
 {
     free_refused(state);
     atomic_store(&state->port->waited_ns, fg_clock_now_ns());
@@ -211,7 +216,7 @@ static void end_waiting(struct port_link *state)
 }
 
 /* What was read counts when the sink has saved it, and only then is more read. False: not yet. */
-static bool wait_until_saved(struct port_link *state)
+static bool wait_until_saved(struct fg_stream_link *state)
 {
     const struct fg_sink *sink = state->port->sink;
     if (sink->saved(sink->context, state->refused->mark)) {
@@ -222,7 +227,7 @@ static bool wait_until_saved(struct port_link *state)
     return false;
 }
 
-static void begin_waiting_until_saved(struct port_link *state)
+static void begin_waiting_until_saved(struct fg_stream_link *state)
 {
     const struct fg_sink *sink = state->port->sink;
     uint64_t mark = sink->mark(sink->context);
@@ -237,7 +242,7 @@ static void begin_waiting_until_saved(struct port_link *state)
     }
 }
 
-static bool offer_refused(struct port_link *state)
+static bool offer_refused(struct fg_stream_link *state)
 {
     const struct refused *refused = state->refused;
     if (!refused) {
@@ -258,7 +263,7 @@ static bool offer_refused(struct port_link *state)
 }
 
 /* Hands on what the framer says. False when the sink has no room: the frame is kept, and reading stops. */
-static bool handle(struct port_link *state, enum fg_framing_result result, const struct fg_frame *frame,
+static bool handle(struct fg_stream_link *state, enum fg_framing_result result, const struct fg_frame *frame,
                    enum fg_reason reason, int64_t received_ns, const union fg_address *from)
 {
     if (result == FG_FRAMING_REJECT) {
@@ -271,7 +276,7 @@ static bool handle(struct port_link *state, enum fg_framing_result result, const
     return true;
 }
 
-static void take_datagram(struct port_link *state, const struct fg_packet *packet)
+static void take_datagram(struct fg_stream_link *state, const struct fg_packet *packet)
 {
     struct fg_port *port = state->port;
     if (packet->truncated || packet->size == 0) {
@@ -297,7 +302,7 @@ static void take_datagram(struct port_link *state, const struct fg_packet *packe
 
 static size_t on_received(void *context, const struct fg_packet *packet)
 {
-    struct port_link *state = context;
+    struct fg_stream_link *state = context;
     if (packet->datagram) {
         take_datagram(state, packet);
         return packet->size;
@@ -323,6 +328,10 @@ static size_t on_received(void *context, const struct fg_packet *packet)
         begin_waiting_until_saved(state);
     }
     if (state->gap && packet->size > 0) {
+        struct fg_sender *sender = atomic_load(&state->sender);
+        if (sender) {
+            fg_sender_heard(sender, packet->received_ns);
+        }
         state->gap->received_ns = packet->received_ns;
         if (fg_framer_pending(&state->framer)) {
             fg_timer_set(&state->gap->timer, packet->received_ns + fg_framer_gap_ns(&state->framer));
@@ -336,7 +345,7 @@ static size_t on_received(void *context, const struct fg_packet *packet)
 static void on_silence(struct fg_timer *timer)
 {
     struct gap *gap = (struct gap *)timer;
-    struct port_link *state = gap->owner;
+    struct fg_stream_link *state = gap->owner;
     struct fg_frame frame;
     enum fg_reason reason = FG_REASON_NONE;
     if (!offer_refused(state)) {
@@ -347,7 +356,7 @@ static void on_silence(struct fg_timer *timer)
     handle(state, result, &frame, reason, gap->received_ns, state->peer);
 }
 
-static void free_link(struct port_link *state)
+static void free_link(struct fg_stream_link *state)
 {
     fg_framer_fini(&state->framer);
     free_refused(state);
@@ -358,7 +367,7 @@ static void free_link(struct port_link *state)
 static void *on_up(void *context, struct fg_link *link)
 {
     struct fg_port *port = context;
-    struct port_link *state = calloc(1, sizeof *state);
+    struct fg_stream_link *state = calloc(1, sizeof *state);
     if (!state) {
         return NULL;
     }
@@ -380,7 +389,7 @@ static void *on_up(void *context, struct fg_link *link)
     }
     fg_count(&port->links, 1);
     if (port->own_links) {
-        fg_device_own_link_up(port->only);
+        fg_device_own_link_up(port->only, state);
     }
     return state;
 }
@@ -391,12 +400,12 @@ static void visit_down(void *value, void *context)
 }
 
 /* Most links have had one device or none: not all of the port's are looked at for each that goes. */
-static void tell_down(struct port_link *state)
+static void tell_down(struct fg_stream_link *state)
 {
     struct fg_port *port = state->port;
     struct fg_device *device = port->only ? port->only : state->device;
     if (port->own_links) {
-        fg_device_own_link_down(port->only);
+        fg_device_own_link_down(port->only, state);
     } else if (device && !state->several) {
         fg_device_link_down(device, state);
     } else if (device) {
@@ -413,7 +422,7 @@ static void bury(struct fg_task *task)
 
 static void on_down(void *context, int error)
 {
-    struct port_link *state = context;
+    struct fg_stream_link *state = context;
     struct fg_port *port = state->port;
     (void)error;
     if (state->refused && state->refused->mark > 0) {
@@ -427,7 +436,11 @@ static void on_down(void *context, int error)
         int64_t received_ns = state->gap ? state->gap->received_ns : fg_clock_now_ns();
         handle(state, result, &frame, reason, received_ns, state->peer);
     }
-    tell_down(state);
+    tell_down(state); /* nothing is posted to it from here on */
+    struct fg_sender *sender = atomic_load(&state->sender);
+    if (sender) {
+        fg_sender_down(sender);
+    }
     atomic_fetch_sub_explicit(&port->links, 1, memory_order_relaxed);
     if (!state->gap) {
         free_link(state);

@@ -1,6 +1,8 @@
 /* The devices of a line: their rounds of requests, and whether they answer. */
 #include "modbus_poller.h"
 
+#include <string.h>
+
 #define BACKOFF_MIN_NS FG_NS_PER_S
 #define BACKOFF_MAX_NS (60 * FG_NS_PER_S)
 
@@ -150,6 +152,19 @@ void fg_modbus_poll_hurry(struct fg_modbus_poll *poll, size_t device, uint16_t p
     }
 }
 
+size_t fg_modbus_poll_reading(struct fg_modbus_poll *poll, size_t device, uint16_t point,
+                              struct fg_modbus_request *request, uint16_t *points)
+{
+    struct fg_modbus_target *target = &poll->targets[device];
+    const struct fg_modbus_block *block = fg_modbus_plan_block_of(&target->plan, point);
+    if (!block) {
+        return 0;
+    }
+    fg_modbus_block_request(block, target->unit, request);
+    memcpy(points, points_of(target, block), block->count * sizeof points[0]);
+    return block->count;
+}
+
 /* ---- turns ---- */
 
 bool fg_modbus_affords(const struct fg_modbus_poll *poll, int64_t now_ns, int64_t *wake_ns)
@@ -267,6 +282,19 @@ static void turn_over(struct fg_modbus_poll *poll, struct fg_modbus_target *targ
     end_round(poll, target, &target->plan.groups[block->group], now_ns);
 }
 
+/* Notes of all points of the block whether it is known that they are refused. Returns whether it was news of
+ * any. */
+static bool note_told(const struct fg_modbus_target *target, const struct fg_modbus_block *block, bool told)
+{
+    const uint16_t *points = points_of(target, block);
+    bool news = false;
+    for (size_t i = 0; i < block->count; i++) {
+        news |= target->plan.told[points[i]] != told;
+        target->plan.told[points[i]] = told;
+    }
+    return news;
+}
+
 static void block_excepted(struct fg_modbus_poll *poll, struct fg_modbus_target *target,
                            struct fg_modbus_block *block, uint8_t exception, int64_t now_ns)
 {
@@ -281,13 +309,16 @@ static void block_excepted(struct fg_modbus_poll *poll, struct fg_modbus_target 
         return;
     }
     case FG_MODBUS_VERDICT_REFUSED:
-        block->retry_ns = now_ns + FG_MODBUS_REFUSED_NS;
-        poll->events->refused(poll->context, target->index, points_of(target, block), block->count,
-                              exception);
+        block->retry_ns = 0; /* one answer can be wrong */
         break;
     case FG_MODBUS_VERDICT_KEPT:
-        if (block->refused) {
-            block->retry_ns = now_ns + FG_MODBUS_REFUSED_NS;
+        if (!block->refused) {
+            break;
+        }
+        block->retry_ns = now_ns + FG_MODBUS_REFUSED_NS;
+        if (note_told(target, block, true)) {
+            poll->events->refused(poll->context, target->index, points_of(target, block), block->count,
+                                  exception);
         }
         break;
     }
@@ -310,7 +341,7 @@ void fg_modbus_block_answered(struct fg_modbus_poll *poll, struct fg_modbus_exch
         return;
     }
     const uint16_t *points = points_of(target, block);
-    if (fg_modbus_plan_answered(&target->plan, block)) {
+    if (fg_modbus_plan_answered(&target->plan, block) && note_told(target, block, false)) {
         poll->events->refused(poll->context, target->index, points, block->count, 0);
     }
     target->plan.groups[block->group].yielded = true;
