@@ -1,0 +1,35 @@
+/*
+ * A Modbus TCP device of the test's own, on a port of the loopback and a thread: it answers from a memory
+ * that can be written, and counts what was written. One connection at a time, which may come back.
+ */
+#ifndef FIELDGATE_TEST_PLC_H
+#define FIELDGATE_TEST_PLC_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct fg_test_slave;
+
+struct plc {
+    unsigned port;
+    atomic_uint writes; /* requests that write */
+    atomic_uint reads;
+    atomic_bool held; /* what writes is executed, and answered when this ends */
+    /* plc.c's: */
+    atomic_bool stop;
+    int listener;
+    pthread_t thread;
+    struct fg_test_slave *slave;
+};
+
+void plc_start(struct plc *plc);
+void plc_stop(struct plc *plc);
+
+bool plc_coil(const struct plc *plc, unsigned address);
+unsigned plc_holding(const struct plc *plc, unsigned address);
+
+/* Waits until so many requests that write have come, and fails the test when they do not. */
+void plc_wait_writes(struct plc *plc, unsigned count);
+
+#endif
