@@ -287,7 +287,8 @@ static void an_answer_that_was_not_acknowledged_is_sent_again(void **state)
     struct bench *bench = *state;
     use_fake(bench, &(struct fake_script){ .acks = FAKE_ACKS_NEVER });
     start(bench);
-    assert_int_equal(answer(bench, "r/box", "once"), 0);
+    const struct fg_answer whole = { "r/box", "once", 4, "\1\0\2", 3 };
+    assert_int_equal(fg_publisher_answer(bench->publisher, &whole), 0);
     wait_answers("r/box", 1);
     fake_broker_behave(&fake, NULL);
     fake_broker_cut(&fake);
@@ -295,6 +296,8 @@ static void an_answer_that_was_not_acknowledged_is_sent_again(void **state)
     struct fake_taken taken;
     assert_true(fake_broker_get(&fake, "r/box", 1, &taken));
     assert_true(taken.dup);
+    assert_int_equal(taken.properties_size, 6);
+    assert_memory_equal(taken.properties, "\x09\0\3\1\0\2", 6); /* MQTT 5.0, 3.3.2.3.6 */
     assert_string_equal(taken.payload, "once");
     fg_publisher_stop(bench->publisher, S(5));
     assert_int_equal(bench_stats(bench).answers_dropped, 0);

@@ -68,6 +68,8 @@ struct fake_taken {
     char topic[48];
     char payload[24]; /* as far as it fits */
     size_t payload_size;
+    uint8_t properties[32]; /* as far as they fit */
+    size_t properties_size;
     uint8_t qos;
     bool dup, retain;
     bool held; /* QoS 2, and not released: it does not count */

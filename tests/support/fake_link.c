@@ -145,7 +145,11 @@ static size_t parse_publish(struct fake_link *link, const uint8_t *body, size_t 
         *id = (uint16_t)(body[at] << 8 | body[at + 1]);
         at += 2;
     }
-    at += link->version == PROTOCOL_5 ? (size_t)1 + body[at] : 0; /* the daemon's are short */
+    if (link->version == PROTOCOL_5) { /* the daemon's are short */
+        taken->properties_size = body[at] < sizeof taken->properties ? body[at] : sizeof taken->properties;
+        memcpy(taken->properties, body + at + 1, taken->properties_size);
+        at += (size_t)1 + body[at];
+    }
     taken->payload_size = size - at;
     kept = taken->payload_size < sizeof taken->payload ? taken->payload_size : sizeof taken->payload - 1;
     memcpy(taken->payload, body + at, kept);
