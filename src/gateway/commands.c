@@ -119,12 +119,48 @@ static void free_job(struct job *job)
     free(job);
 }
 
+/* Whether nothing of it was sent, for certain: of several points the first may have been before time was
+ * over, or the device silent. */
+static bool was_never_sent(const struct job *job)
+{
+    switch (job->outcome) {
+    case FG_OUTCOME_BUSY:
+    case FG_OUTCOME_NOT_WRITABLE:
+    case FG_OUTCOME_BAD_VALUE:
+    case FG_OUTCOME_UNKNOWN_POINT:
+    case FG_OUTCOME_UNKNOWN_DEVICE:
+    case FG_OUTCOME_NOT_SUPPORTED:
+        return true;
+    case FG_OUTCOME_EXPIRED:
+    case FG_OUTCOME_OFFLINE:
+        return job->command.count <= 1;
+    default:
+        return false;
+    }
+}
+
+/* A transaction of which nothing was sent may be tried again. But a message that the broker sends once more
+ * is no new try: it gets the same answer, for its sender was told that nothing was done. */
+static void keep_message_in_place_of_transaction(struct job *job)
+{
+    struct fg_transactions *transactions = &job->commands->transactions;
+    if (job->deed && job->payload.transaction && was_never_sent(job)) {
+        fg_transactions_forget(transactions, job->deed);
+        job->deed = NULL;
+    }
+    if (!job->deed && job->arrival->qos > 0 && job->outcome != FG_OUTCOME_DONE &&
+        job->outcome != FG_OUTCOME_INTERRUPTED) {
+        job->deed = fg_deliveries_begin(transactions, job->arrival, false);
+    }
+}
+
 /* Remembers what came of it, where that is to be, and tells all who asked. The journal has it before anybody
  * hears of it. */
 static void conclude(struct job *job)
 {
     struct fg_commands *commands = job->commands;
     size_t size = 0;
+    keep_message_in_place_of_transaction(job);
     if (job->deed) {
         const void *kept = text_of(&job->brief, &job->result, &size);
         fg_transactions_finish(&commands->transactions, job->deed, kept, size);
@@ -157,15 +193,10 @@ static void on_done(struct fg_command *command, const struct fg_command_result *
 
 /* ---- refusals ---- */
 
-/* A message that the broker sends once more gets the same answer again, even where the first was refused for
- * want of room: its sender was told that it would not be executed. */
 static void refuse(struct job *job, enum fg_outcome outcome, const char *why)
 {
     const struct fg_command_result result = { .outcome = outcome, .why = why };
     render(job, &result);
-    if (!job->deed && job->arrival->qos > 0) {
-        job->deed = fg_deliveries_begin(&job->commands->transactions, job->arrival, false);
-    }
     conclude(job);
 }
 

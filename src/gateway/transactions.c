@@ -4,6 +4,7 @@
  *
  *   I  begun: content (8 bytes, little-endian)
  *   R  done: the result
+ *   F  not begun after all
  *   S  another session of the broker whose number is the key: its deliveries are forgotten
  */
 #include "transactions.h"
@@ -172,11 +173,13 @@ static void replay(void *context, const uint8_t *bytes, size_t size)
     struct fg_deeds *deeds = table_of(transactions, bytes[1]);
     if (bytes[0] == 'S') {
         forget_deliveries(transactions, key[0]);
-    } else if (bytes[0] == 'I' && rest_size == 8) {
-        struct fg_deed *old = fg_deeds_find(deeds, key, key_length);
-        if (old) {
-            fg_deeds_remove(deeds, old);
-        }
+        return;
+    }
+    struct fg_deed *old = fg_deeds_find(deeds, key, key_length);
+    if (old && (bytes[0] == 'I' || bytes[0] == 'F')) {
+        fg_deeds_remove(deeds, old);
+    }
+    if (bytes[0] == 'I' && rest_size == 8) {
         struct fg_deed *deed = replayed(deeds, bytes[1], key, key_length);
         for (size_t i = 0; deed && i < 8; i++) {
             deed->content |= (uint64_t)rest[i] << 8 * i;
@@ -262,6 +265,15 @@ struct fg_deed *fg_transactions_begin(struct fg_transactions *transactions, cons
     uint8_t key[KEY_MAX];
     size_t key_length = transaction_key(key, device, transaction, length);
     return begin(transactions, TABLE_TRANSACTIONS, key, key_length, 0, true);
+}
+
+void fg_transactions_forget(struct fg_transactions *transactions, struct fg_deed *deed)
+{
+    if (deed->noted && transactions->journal) {
+        note(transactions,
+             append(transactions->journal, 'F', deed->table, deed->key, deed->key_length, NULL, 0));
+    }
+    fg_deeds_remove(table_of(transactions, deed->table), deed);
 }
 
 static uint64_t content_of(const struct fg_arrival *arrival)

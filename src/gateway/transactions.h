@@ -65,6 +65,9 @@ struct fg_deed *fg_transactions_find(struct fg_transactions *transactions, const
 struct fg_deed *fg_transactions_begin(struct fg_transactions *transactions, const char *device,
                                       const char *transaction, size_t length);
 
+/* Nothing was sent of it, so that it may be begun again. The deed is gone. */
+void fg_transactions_forget(struct fg_transactions *transactions, struct fg_deed *deed);
+
 /* What is known of the message that came, when it is one that came before; else NULL. */
 struct fg_deed *fg_deliveries_find(struct fg_transactions *transactions, const struct fg_arrival *arrival);
 

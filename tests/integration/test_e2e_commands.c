@@ -2,6 +2,7 @@
  * Commands from the broker to a Modbus device and back, with mosquitto's own clients as those who ask: what
  * is written, how often, and what they hear.
  */
+#include "support/client.h"
 #include "support/e2e.h"
 #include "support/plc.h"
 #include "support/wait.h"
@@ -14,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define DEVICE                                                                                               \
     "{ name = \"plc\"; transport: { type = \"tcp-client\"; address = \"127.0.0.1:%u\"; }; protocol: { "      \
@@ -134,6 +137,28 @@ static void mqtt_311_is_answered_on_the_result_topic(struct e2e *e2e)
     end(e2e);
 }
 
+static void bytes_are_sent_as_they_are_and_the_reply_comes_back(struct e2e *e2e)
+{
+    unsigned port = 0;
+    int listener = client_listen(&port);
+    e2e_start(
+        e2e,
+        "{ name = \"scale\"; transport: { type = \"tcp-client\"; address = \"127.0.0.1:%u\"; }; " E2E_LINE
+            E2E_RAW "reply = true; timeout = \"10s\"; },",
+        port);
+    int fd = client_accept(listener);
+    e2e_wait_status(e2e, "scale/status", "online");
+    publish(e2e, "scale/set", "{\"weigh\":", ""); /* no JSON for such a device */
+    char line[16] = "";
+    assert_int_equal(recv(fd, line, 10, MSG_WAITALL), 10);
+    assert_string_equal(line, "{\"weigh\":\n");
+    client_print(fd, "21 kg\n");
+    e2e_expect(e2e, "scale/result", "{\"ok\":true,\"reply\":\"21 kg\"}");
+    e2e_expect(e2e, "scale/state", "21 kg");
+    close(fd);
+    close(listener);
+}
+
 /* One that the broker kept, and with MQTT 5 one that is published so under the daemon's eyes. */
 static void a_retained_command_is_never_executed(struct e2e *e2e)
 {
@@ -163,6 +188,7 @@ static void too_many_commands_are_busy(struct e2e *e2e)
         "-q 1 -l -t " E2E_BASE "/plc/set",
         e2e->broker.port);
     plc_wait_writes(&plc, 1);
+    e2e_wait_counter(e2e, "commands", 100); /* all have come while the first was held */
     e2e_expect_fields(e2e, "plc/result", "{\"ok\":false,\"error\":\"busy\"}");
     atomic_store(&plc.held, false);
     unsigned done = 0;
@@ -295,6 +321,7 @@ int main(void)
         E2E_TEST(a_requester_hears_that_its_write_was_executed),
         E2E_TEST(who_asks_for_what_cannot_be_hears_why),
         E2E_TEST(mqtt_311_is_answered_on_the_result_topic),
+        E2E_TEST(bytes_are_sent_as_they_are_and_the_reply_comes_back),
         E2E_TEST(a_retained_command_is_never_executed),
         E2E_TEST(too_many_commands_are_busy),
         E2E_TEST(a_transaction_is_executed_once_also_after_a_restart),

@@ -161,6 +161,25 @@ static void a_message_that_comes_again_after_a_kill_is_not_executed_again(struct
     end(e2e);
 }
 
+static void what_was_not_sent_may_be_tried_again_but_not_by_the_broker(struct e2e *e2e)
+{
+    static const char expired[] = "{\"limit\":1,\"transaction\":1,\"expires_ms\":0}";
+    begin(e2e, 5);
+    say(1, false, expired);
+    wait_results(1);
+    say(2, false, "{\"limit\":70000,\"transaction\":1}");
+    wait_results(2);
+    say(2, true, "{\"limit\":70000,\"transaction\":1}");
+    wait_results(3);
+    say(3, false, "{\"limit\":70,\"transaction\":1}");
+    expect_last_result(4, "{\"transaction\":1,\"ok\":t");
+    say(4, false, "{\"limit\":71,\"transaction\":1}"); /* answered from memory */
+    expect_last_result(5, "{\"transaction\":1,\"ok\":t");
+    assert_int_equal(atomic_load(&plc.writes), 1);
+    assert_int_equal(plc_holding(&plc, 7), 70);
+    end(e2e);
+}
+
 static void a_subscription_of_an_earlier_run_is_ended(struct e2e *e2e)
 {
     uint8_t packet[FAKE_SAYS_BYTES];
@@ -179,6 +198,7 @@ int main(void)
         E2E_TEST(a_message_that_comes_again_on_the_next_connection_is_answered_from_memory),
         E2E_TEST(identifiers_of_a_new_session_are_new_messages),
         E2E_TEST(a_message_that_comes_again_after_a_kill_is_not_executed_again),
+        E2E_TEST(what_was_not_sent_may_be_tried_again_but_not_by_the_broker),
         E2E_TEST(a_subscription_of_an_earlier_run_is_ended),
     };
     return e2e_main("e2e_commands_twice", tests, sizeof tests / sizeof tests[0]);

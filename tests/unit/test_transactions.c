@@ -324,6 +324,19 @@ static void a_rewrite_that_fails_leaves_the_old_file(void **state)
     expect_done(find("last"), "well");
 }
 
+static void what_was_not_begun_after_all_is_not_known(void **state)
+{
+    (void)state;
+    begin("1");
+    fg_transactions_forget(&memory, find("1"));
+    assert_null(find("1"));
+    open_again();
+    assert_null(find("1"));
+    finish(begin("1"), "second try");
+    open_again();
+    expect_done(find("1"), "second try");
+}
+
 /* ---- deliveries ---- */
 
 static struct fg_arrival message(unsigned connection, int64_t at_s, uint16_t mid, const char *payload)
@@ -423,6 +436,7 @@ int main(void)
         CASE(a_file_that_another_process_uses_is_not_touched),
         CASE(a_write_that_fails_leaves_the_file_whole),
         CASE(a_rewrite_that_fails_leaves_the_old_file),
+        CASE(what_was_not_begun_after_all_is_not_known),
         CASE(a_message_is_known_at_once_on_its_connection_and_early_on_the_next),
         CASE(an_identifier_with_other_content_is_used_anew),
         CASE(another_session_and_another_broker_have_messages_of_their_own),
