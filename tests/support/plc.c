@@ -32,7 +32,9 @@ static size_t serve(struct plc *plc, int fd, const uint8_t *bytes, size_t size)
     }
     uint8_t answer[FG_MODBUS_ADU_MAX];
     bool write = is_write(bytes[MBAP + 1]);
+    pthread_mutex_lock(&plc->lock);
     size_t length = fg_test_slave_answer(plc->slave, FG_MODBUS_TCP, bytes, whole, answer);
+    pthread_mutex_unlock(&plc->lock);
     atomic_fetch_add(write ? &plc->writes : &plc->reads, 1);
     while (write && atomic_load(&plc->held) && !atomic_load(&plc->stop)) {
         wait_nap();
@@ -89,6 +91,7 @@ void plc_start(struct plc *plc)
 {
     *plc = (struct plc){ .slave = malloc(sizeof *plc->slave) };
     assert_non_null(plc->slave);
+    pthread_mutex_init(&plc->lock, NULL);
     fg_test_slave_init(plc->slave);
     plc->listener = client_listen(&plc->port);
     assert_int_equal(pthread_create(&plc->thread, NULL, run, plc), 0);
@@ -99,17 +102,24 @@ void plc_stop(struct plc *plc)
     atomic_store(&plc->stop, true);
     pthread_join(plc->thread, NULL);
     close(plc->listener);
+    pthread_mutex_destroy(&plc->lock);
     free(plc->slave);
 }
 
-bool plc_coil(const struct plc *plc, unsigned address)
+bool plc_coil(struct plc *plc, unsigned address)
 {
-    return plc->slave->coils[address];
+    pthread_mutex_lock(&plc->lock);
+    bool on = plc->slave->coils[address];
+    pthread_mutex_unlock(&plc->lock);
+    return on;
 }
 
-unsigned plc_holding(const struct plc *plc, unsigned address)
+unsigned plc_holding(struct plc *plc, unsigned address)
 {
-    return plc->slave->holding[address];
+    pthread_mutex_lock(&plc->lock);
+    unsigned value = plc->slave->holding[address];
+    pthread_mutex_unlock(&plc->lock);
+    return value;
 }
 
 void plc_wait_writes(struct plc *plc, unsigned count)

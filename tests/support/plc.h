@@ -20,14 +20,15 @@ struct plc {
     atomic_bool stop;
     int listener;
     pthread_t thread;
+    pthread_mutex_t lock; /* of slave */
     struct fg_test_slave *slave;
 };
 
 void plc_start(struct plc *plc);
 void plc_stop(struct plc *plc);
 
-bool plc_coil(const struct plc *plc, unsigned address);
-unsigned plc_holding(const struct plc *plc, unsigned address);
+bool plc_coil(struct plc *plc, unsigned address);
+unsigned plc_holding(struct plc *plc, unsigned address);
 
 /* Waits until so many requests that write have come, and fails the test when they do not. */
 void plc_wait_writes(struct plc *plc, unsigned count);
