@@ -87,6 +87,8 @@ static bool was_never_sent(const struct fg_command_job *job)
     case FG_OUTCOME_EXPIRED:
     case FG_OUTCOME_OFFLINE:
         return job->command.count <= 1;
+    case FG_OUTCOME_LINK_DOWN:
+        return job->kept_back;
     default:
         return false;
     }

@@ -50,6 +50,7 @@ struct fg_command_job {
     struct fg_deed *deed; /* NULL: nothing remembers it */
     struct fg_task finished;
     enum fg_outcome outcome;
+    bool kept_back; /* its port was closed: it was not given */
     struct fg_buffer result;
     struct fg_buffer brief; /* what is remembered, where the result is too long for it */
 };

@@ -203,6 +203,7 @@ static void give(struct fg_command_job *job)
                                 device->identity_length, &job->command)) {
         const struct fg_command_result result = { .outcome = FG_OUTCOME_LINK_DOWN,
                                                   .why = "its port is closed" };
+        job->kept_back = true;
         job->command.done(&job->command, &result);
     }
 }

@@ -38,6 +38,16 @@ static void unqueue(struct fg_calls *calls, struct fg_subscription *subscription
     }
 }
 
+/* The queue is not empty. */
+static struct fg_subscription *take_oldest(struct fg_calls *calls)
+{
+    struct fg_subscription *oldest = calls->oldest;
+    calls->oldest = oldest->later;
+    *(oldest->later ? &oldest->later->earlier : &calls->newest) = NULL;
+    oldest->queued = false;
+    return oldest;
+}
+
 static struct fg_subscription *make(const char *filter)
 {
     size_t size = strlen(filter) + 1;
@@ -131,15 +141,14 @@ static void gather(struct fg_calls *calls, struct fg_batch *batch, size_t limit)
     size_t used = 0;
     batch->over = calls->oldest && calls->oldest->over;
     while (calls->oldest && calls->oldest->over == batch->over && batch->count < FG_BATCH_FILTERS) {
-        struct fg_subscription *subscription = calls->oldest;
-        size_t size = strlen(subscription->filter) + 1;
+        size_t size = strlen(calls->oldest->filter) + 1;
         if (used + size > BATCH_BYTES || (batch->count > 0 && used + size + 3 * batch->count > limit)) {
             return;
         }
+        struct fg_subscription *subscription = take_oldest(calls);
         memcpy(batch->filters + used, subscription->filter, size);
         used += size;
         batch->count++;
-        unqueue(calls, subscription);
         if (subscription->over) {
             free(subscription);
         }
@@ -306,8 +315,7 @@ void fg_calls_fini(struct fg_publisher *publisher)
 {
     struct fg_calls *calls = &publisher->calls;
     while (calls->oldest) {
-        struct fg_subscription *subscription = calls->oldest;
-        unqueue(calls, subscription);
+        struct fg_subscription *subscription = take_oldest(calls);
         if (subscription->over) {
             free(subscription);
         }
