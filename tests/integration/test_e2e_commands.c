@@ -253,6 +253,63 @@ static void a_daemon_killed_before_the_answer_does_not_execute_again(struct e2e 
     end(e2e);
 }
 
+/* The result of a transaction that was asked for at least once since the last result of it was looked for. */
+static bool was_done(struct e2e *e2e, unsigned transaction)
+{
+    for (;;) {
+        const char *payload = e2e_next(e2e, "plc/result")->payload;
+        json_t *result = json_loads(payload, 0, NULL);
+        assert_non_null(result);
+        json_t *about = json_object_get(result, "transaction");
+        bool wanted = about && json_integer_value(about) == transaction;
+        bool ok = json_is_true(json_object_get(result, "ok"));
+        if (wanted && !ok) {
+            const char *error = json_string_value(json_object_get(result, "error"));
+            assert_true(strcmp(error, "interrupted") == 0 || strcmp(error, "link down") == 0);
+        }
+        json_decref(result);
+        if (wanted) {
+            return ok;
+        }
+    }
+}
+
+/* Killed at any moment, and asked again; beside each such command goes one without a transaction, which is
+ * not asked for again. */
+static void nothing_is_written_twice_however_often_the_daemon_is_killed(struct e2e *e2e)
+{
+    unsigned seed = (unsigned)wait_now_us();
+    print_message("seed %u\n", seed);
+    start(e2e);
+    atomic_store(&plc.slow_naps, 3);
+    for (unsigned i = 1; i <= 12; i++) {
+        char command[64];
+        snprintf(command, sizeof command, "{\"limit\":%u,\"transaction\":%u}", i, i);
+        publish(e2e, "plc/set", command, "");
+        snprintf(command, sizeof command, "%u", 1000 + i);
+        publish(e2e, "plc/limit/set", command, "");
+        int64_t moment = wait_now_us() + rand_r(&seed) % 12000;
+        while (wait_now_us() < moment) {
+        }
+        daemon_kill(&e2e->daemon);
+        start_again(e2e);
+        snprintf(command, sizeof command, "{\"limit\":%u,\"transaction\":%u}", i, i);
+        publish(e2e, "plc/set", command, "");
+        if (was_done(e2e, i)) {
+            assert_int_equal(plc_times(&plc, i), 1);
+        }
+    }
+    assert_int_equal(daemon_stop(&e2e->daemon, 10000), 0);
+    unsigned done = 0;
+    for (unsigned i = 1; i <= 12; i++) {
+        assert_in_range(plc_times(&plc, i), 0, 1);
+        assert_in_range(plc_times(&plc, 1000 + i), 0, 1);
+        done += plc_times(&plc, i);
+    }
+    assert_true(done > 0);
+    end(e2e);
+}
+
 static void a_command_that_waited_at_the_broker_is_executed_after_the_start(struct e2e *e2e)
 {
     start(e2e);
@@ -327,6 +384,7 @@ int main(void)
         E2E_TEST(a_transaction_is_executed_once_also_after_a_restart),
         E2E_TEST(a_transaction_under_way_is_not_executed_again),
         E2E_TEST(a_daemon_killed_before_the_answer_does_not_execute_again),
+        E2E_TEST(nothing_is_written_twice_however_often_the_daemon_is_killed),
         E2E_TEST(a_command_that_waited_at_the_broker_is_executed_after_the_start),
         E2E_TEST(commands_come_again_after_an_outage_of_the_broker),
         E2E_TEST(a_result_waits_for_the_broker),

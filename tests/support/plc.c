@@ -34,9 +34,16 @@ static size_t serve(struct plc *plc, int fd, const uint8_t *bytes, size_t size)
     bool write = is_write(bytes[MBAP + 1]);
     pthread_mutex_lock(&plc->lock);
     size_t length = fg_test_slave_answer(plc->slave, FG_MODBUS_TCP, bytes, whole, answer);
+    if (bytes[MBAP + 1] == 6 || bytes[MBAP + 1] == 16) {
+        const uint8_t *value = bytes + MBAP + (bytes[MBAP + 1] == 6 ? 4 : 7);
+        plc->times[value[0] << 8 | value[1]]++;
+    }
     pthread_mutex_unlock(&plc->lock);
     atomic_fetch_add(write ? &plc->writes : &plc->reads, 1);
     while (write && atomic_load(&plc->held) && !atomic_load(&plc->stop)) {
+        wait_nap();
+    }
+    for (unsigned i = 0; write && i < atomic_load(&plc->slow_naps); i++) {
         wait_nap();
     }
     if (length > 0) {
@@ -104,6 +111,14 @@ void plc_stop(struct plc *plc)
     close(plc->listener);
     pthread_mutex_destroy(&plc->lock);
     free(plc->slave);
+}
+
+unsigned plc_times(struct plc *plc, unsigned value)
+{
+    pthread_mutex_lock(&plc->lock);
+    unsigned times = plc->times[value];
+    pthread_mutex_unlock(&plc->lock);
+    return times;
 }
 
 bool plc_coil(struct plc *plc, unsigned address)

@@ -15,17 +15,22 @@ struct plc {
     unsigned port;
     atomic_uint writes; /* requests that write */
     atomic_uint reads;
-    atomic_bool held; /* what writes is executed, and answered when this ends */
+    atomic_bool held;      /* what writes is executed, and answered when this ends */
+    atomic_uint slow_naps; /* looks that it takes its time for before it answers what writes */
     /* plc.c's: */
     atomic_bool stop;
     int listener;
     pthread_t thread;
-    pthread_mutex_t lock; /* of slave */
+    pthread_mutex_t lock; /* of slave and times */
     struct fg_test_slave *slave;
+    unsigned times[65536];
 };
 
 void plc_start(struct plc *plc);
 void plc_stop(struct plc *plc);
+
+/* How often this value was written to a single register. */
+unsigned plc_times(struct plc *plc, unsigned value);
 
 bool plc_coil(struct plc *plc, unsigned address);
 unsigned plc_holding(struct plc *plc, unsigned address);
