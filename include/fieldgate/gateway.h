@@ -14,6 +14,7 @@ struct fg_gateway_settings {
     int64_t workers;
     int log_level;
     char *control_socket;
+    char *state_directory;
     int64_t queue_bytes;
     int64_t stats_interval_ns;
     int64_t shutdown_timeout_ns;

@@ -65,6 +65,9 @@ struct fg_publisher_options {
     /* Called on the publisher's thread or by who flushes, without locks held, when there is room again after
      * an offer was refused. */
     void (*room)(void *context);
+    /* Called on the publisher's thread, without locks held, when fg_publisher_take_arrivals has something.
+     * May be NULL. */
+    void (*arrived)(void *context);
     void *context;
 };
 
@@ -111,6 +114,71 @@ void fg_publisher_set_available(struct fg_publisher *publisher, struct fg_origin
  * thread. */
 void fg_publisher_tell_stats(struct fg_publisher *publisher, const char *json, size_t size);
 
+/*
+ * Messages for the gateway. What is subscribed to is subscribed to again on each connection, QoS 1; what the
+ * broker refuses is logged, with the filter. A message that was published as retained is dropped, counted and
+ * logged: with MQTT 5 also one that has just been published so, with MQTT 3.1.1 only one that the broker had
+ * kept, for the others cannot be told apart.
+ */
+struct fg_subscription;
+
+/* Returns NULL without memory. The filter is copied. Any thread. */
+struct fg_subscription *fg_publisher_subscribe(struct fg_publisher *publisher, const char *filter);
+
+/* Ends it; NULL is none. Subscriptions and their ends reach the broker in the order of the calls. Any thread,
+ * after a stop too (the broker is not told then). */
+void fg_publisher_unsubscribe(struct fg_publisher *publisher, struct fg_subscription *subscription);
+
+/* Ends a subscription that the broker has of an earlier run, and that nobody here knows of. Any thread. */
+void fg_publisher_unsubscribe_stale(struct fg_publisher *publisher, const char *filter);
+
+/* What one message may bring; a larger one is dropped and counted. */
+#define FG_ARRIVAL_PAYLOAD_MAX ((size_t)64 * 1024)
+
+/* What may wait until it is taken; more is dropped and counted. */
+#define FG_ARRIVALS_MAX       256
+#define FG_ARRIVALS_BYTES_MAX ((size_t)1 << 20)
+
+/* One message, in memory of its own: free(). */
+struct fg_arrival {
+    struct fg_arrival *next;
+    int64_t came_ns;      /* fg_clock_now_ns */
+    int64_t connected_ns; /* when the connection came up on which it came */
+    unsigned connection;  /* which that was, counted from 1 */
+    unsigned broker;      /* at which of the addresses, from 0 */
+    unsigned session;     /* which session of that broker's, counted from the one that it had at the start */
+    uint16_t mid;         /* the packet identifier; 0 with QoS 0 */
+    uint8_t qos;
+    bool expires; /* in expiry_s from came_ns */
+    uint32_t expiry_s;
+    const char *topic;
+    size_t topic_length;
+    const uint8_t *payload; /* NUL behind it */
+    size_t payload_size;
+    const char *response_topic; /* NUL-terminated, fit to be published on; or NULL */
+    const uint8_t *correlation; /* or NULL */
+    size_t correlation_size;
+};
+
+/* Takes all that wait, oldest first; NULL for none. Any thread. */
+struct fg_arrival *fg_publisher_take_arrivals(struct fg_publisher *publisher);
+
+struct fg_answer {
+    const char *topic; /* NUL-terminated */
+    const void *payload;
+    size_t payload_size;
+    const void *correlation; /* sent with MQTT 5; NULL: none */
+    size_t correlation_size;
+};
+
+/* What may wait for the broker; past it the oldest is dropped, counted and logged. */
+#define FG_ANSWERS_MAX       1024
+#define FG_ANSWERS_BYTES_MAX ((size_t)4 << 20)
+
+/* Publishes with QoS 1 as soon as the broker is there. Copies. Returns 0, -ENOMEM, -ESHUTDOWN, -EMSGSIZE; a
+ * failure is counted. Any thread; never blocks for the broker. */
+int fg_publisher_answer(struct fg_publisher *publisher, const struct fg_answer *answer);
+
 struct fg_publisher_stats {
     bool connected;
     uint64_t published;    /* readings' messages handed to the connection */
@@ -122,6 +190,9 @@ struct fg_publisher_stats {
     uint64_t spooled;            /* messages on the disk */
     uint64_t disk_bytes;         /* that the spool takes up */
     uint64_t disk_written_bytes; /* by the spool since the start */
+    uint64_t arrivals_retained;  /* messages that were dropped for being retained, */
+    uint64_t arrivals_overrun;   /* and for being too large or too many */
+    uint64_t answers_dropped;
 };
 void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_stats *stats);
 

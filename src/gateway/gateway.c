@@ -1,12 +1,13 @@
 /*
  * Start: signals blocked, loop, publisher, ports. Stop, in this order: the ports close (no new input), the
- * publisher delivers what waits, the loop ends.
+ * commands are answered, the publisher delivers what waits, the loop ends.
  *
  *   RUNNING --SIGTERM/SIGINT--> CLOSING_PORTS --all closed--> DRAINING --publisher stopped--> DONE
  *   CLOSING_PORTS, DRAINING --second signal--> the process ends at once
  */
 #include "fieldgate/gateway.h"
 
+#include "commands.h"
 #include "fieldgate/clock.h"
 #include "fieldgate/log.h"
 #include "outlet.h"
@@ -30,6 +31,7 @@ struct gateway {
     const struct fg_settings *settings;
     struct fg_loop loop;
     struct fg_publisher *publisher;
+    struct fg_commands *commands;
     struct fg_outlets outlets;
     enum state state;
     int64_t started_ns;
@@ -38,6 +40,7 @@ struct gateway {
     size_t port_count;
     struct fg_port **ports;
     atomic_size_t ports_open;
+    bool ports_closing;
     pthread_mutex_t
         ports_lock; /* ports is complete, or not yet: room can be told while ports are being opened */
     struct fg_strand strand; /* of the statistics */
@@ -55,7 +58,8 @@ static void render_stats(struct gateway *gateway, bool to_log)
     struct fg_buffer json;
     fg_buffer_init(&json, STATS_BYTES);
     int64_t uptime_ns = fg_clock_now_ns() - gateway->started_ns;
-    int error = fg_stats_render(&json, gateway->publisher, gateway->ports, gateway->port_count, uptime_ns);
+    int error = fg_stats_render(&json, gateway->publisher, gateway->commands, gateway->ports,
+                                gateway->port_count, uptime_ns);
     if (error) {
         fg_log(FG_LOG_WARNING, "statistics are left out: %s", strerror(-error));
     } else if (to_log) {
@@ -112,6 +116,35 @@ static void on_room(void *context)
     pthread_mutex_unlock(&gateway->ports_lock);
 }
 
+/* On the publisher's thread. */
+static void on_arrived(void *context)
+{
+    fg_commands_wake(((struct gateway *)context)->commands);
+}
+
+/* On a worker. */
+static bool give_command(void *context, const char *port, const char *identity, size_t length,
+                         struct fg_command *command)
+{
+    struct gateway *gateway = context;
+    bool given = false;
+    pthread_mutex_lock(&gateway->ports_lock);
+    for (size_t i = 0; i < gateway->port_count && !given && !gateway->ports_closing; i++) {
+        given = strcmp(fg_port_name(gateway->ports[i]), port) == 0;
+        if (given) {
+            fg_port_command(gateway->ports[i], identity, length, command);
+        }
+    }
+    pthread_mutex_unlock(&gateway->ports_lock);
+    return given;
+}
+
+static void on_commands_stopped(void *context)
+{
+    struct gateway *gateway = context;
+    fg_loop_post(&gateway->loop, &gateway->ports_closed);
+}
+
 static void *drain(void *argument)
 {
     struct gateway *gateway = argument;
@@ -143,7 +176,7 @@ static void port_closed(void *context)
 {
     struct gateway *gateway = context;
     if (atomic_fetch_sub(&gateway->ports_open, 1) == 1) {
-        fg_loop_post(&gateway->loop, &gateway->ports_closed);
+        fg_commands_stop(gateway->commands);
     }
 }
 
@@ -152,8 +185,11 @@ static void begin_stop(struct gateway *gateway)
     gateway->state = CLOSING_PORTS;
     fg_strand_post(&gateway->strand, &gateway->stats_stop);
     size_t count = gateway->port_count;
+    pthread_mutex_lock(&gateway->ports_lock);
+    gateway->ports_closing = true;
+    pthread_mutex_unlock(&gateway->ports_lock);
     if (count == 0) {
-        fg_loop_post(&gateway->loop, &gateway->ports_closed);
+        fg_commands_stop(gateway->commands);
     }
     for (size_t i = 0; i < count; i++) {
         fg_port_close(gateway->ports[i], port_closed, gateway);
@@ -289,6 +325,27 @@ static void flush(void *publisher)
     fg_publisher_flush(publisher);
 }
 
+static int make_commands(struct gateway *gateway)
+{
+    const struct fg_settings *settings = gateway->settings;
+    char journal[512];
+    const char *slash = settings->spool ? strrchr(settings->spool->path, '/') : NULL;
+    if (settings->spool) {
+        snprintf(journal, sizeof journal, "%.*s/commands", slash ? (int)(slash - settings->spool->path) : 1,
+                 slash ? settings->spool->path : ".");
+    } else {
+        snprintf(journal, sizeof journal, "%s/commands", settings->gateway.state_directory);
+    }
+    const struct fg_commands_options options = { .publisher = gateway->publisher,
+                                                 .pool = gateway->loop.pool,
+                                                 .base = gateway->base,
+                                                 .journal = journal,
+                                                 .give = give_command,
+                                                 .stopped = on_commands_stopped,
+                                                 .context = gateway };
+    return fg_commands_new(&options, &gateway->commands);
+}
+
 static int open_publisher(struct gateway *gateway)
 {
     struct fg_publisher_options options = { .settings = &gateway->settings->mqtt,
@@ -298,14 +355,16 @@ static int open_publisher(struct gateway *gateway)
                                                 &gateway->loop, gateway->settings->mqtt.linger_ns),
                                             .spool = gateway->settings->spool,
                                             .room = on_room,
+                                            .arrived = on_arrived,
                                             .context = gateway };
     int error = fg_publisher_new(&options, &gateway->publisher);
     if (!error) {
-        error = fg_publisher_start(gateway->publisher);
+        error = make_commands(gateway);
     }
     if (!error) {
         fg_pool_on_rest(gateway->loop.pool, flush, gateway->publisher);
-        fg_outlets_init(&gateway->outlets, gateway->publisher, gateway->id, gateway->base);
+        fg_outlets_init(&gateway->outlets, gateway->publisher, gateway->commands, gateway->id, gateway->base);
+        error = fg_publisher_start(gateway->publisher);
     }
     return error;
 }
@@ -338,6 +397,7 @@ static void fini(struct gateway *gateway)
         fg_port_free(gateway->ports[i]);
     }
     free(gateway->ports);
+    fg_commands_free(gateway->commands);
     fg_publisher_free(gateway->publisher);
     pthread_mutex_destroy(&gateway->ports_lock);
 }
@@ -384,6 +444,7 @@ int fg_gateway_run(const struct fg_settings *settings)
         fg_log(FG_LOG_ERROR, "cannot start: %s", strerror(-error));
         _exit(1); /* threads are under way, and nothing has been accepted */
     }
+    fg_commands_ready(gateway->commands);
     start_stats(gateway);
     fg_log(FG_LOG_INFO, "fieldgated %s: gateway %s, event model %s, %zu workers, %zu ports", FG_VERSION,
            gateway->id, model->name, (size_t)settings->gateway.workers, gateway->port_count);

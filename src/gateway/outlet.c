@@ -11,6 +11,7 @@
 struct source {
     struct fg_source base;
     struct fg_outlets *outlets;
+    struct fg_commanded *commanded; /* NULL: it takes no commands */
     struct fg_topic *topic;
     struct fg_topic *point_topic;
     struct fg_outlet outlet;
@@ -30,6 +31,9 @@ static enum fg_payload payload_of(const struct fg_port_settings *port,
 static void source_free(struct fg_source *base)
 {
     struct source *source = (struct source *)base;
+    if (source->commanded) {
+        fg_commands_remove(source->outlets->commands, source->commanded);
+    }
     fg_topic_free(source->topic);
     fg_topic_free(source->point_topic);
     fg_origin_unref(source->base.origin);
@@ -64,6 +68,9 @@ static struct fg_source *source_new(void *context, const struct fg_port_settings
                                          .payload = payload_of(port, device),
                                          .qos = (uint8_t)device->qos,
                                          .retain = device->retain };
+    if (outlets->commands) {
+        source->commanded = fg_commands_add(outlets->commands, port, device, name, identity);
+    }
     return &source->base;
 }
 
@@ -108,8 +115,8 @@ static bool saved(void *context, uint64_t mark)
     return fg_publisher_is_saved(((struct fg_outlets *)context)->publisher, mark);
 }
 
-void fg_outlets_init(struct fg_outlets *outlets, struct fg_publisher *publisher, const char *gateway,
-                     const char *base)
+void fg_outlets_init(struct fg_outlets *outlets, struct fg_publisher *publisher, struct fg_commands *commands,
+                     const char *gateway, const char *base)
 {
     *outlets = (struct fg_outlets){ .sink = { .source_new = source_new,
                                               .source_free = source_free,
@@ -118,6 +125,7 @@ void fg_outlets_init(struct fg_outlets *outlets, struct fg_publisher *publisher,
                                               .available = available,
                                               .context = outlets },
                                     .publisher = publisher,
+                                    .commands = commands,
                                     .gateway = gateway,
                                     .base = base };
     if (fg_publisher_saves_first(publisher)) {

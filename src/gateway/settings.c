@@ -53,6 +53,15 @@ static const struct fg_setting gateway_settings[] = {
       .fallback = "/run/fieldgate/control.sock",
       .maximum = 107,
       .help = "The socket of fieldgatectl. This version accepts the setting and opens no socket yet." },
+    { .key = "state_directory",
+      .type = FG_SETTING_TEXT,
+      .offset = offsetof(struct fg_gateway_settings, state_directory),
+      .fallback = "/var/lib/fieldgate",
+      .minimum = 1,
+      .maximum = 400,
+      .help =
+          "The folder for what outlives a stop: the file `commands`, from which a command that comes again "
+          "is known. With a spool it stands in the spool's folder instead." },
     { .key = "queue_bytes",
       .type = FG_SETTING_SIZE,
       .offset = offsetof(struct fg_gateway_settings, queue_bytes),

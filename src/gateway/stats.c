@@ -213,8 +213,32 @@ static void put_ports(struct writer *writer, struct fg_port *const *ports, size_
     close_object(writer);
 }
 
-int fg_stats_render(struct fg_buffer *json, struct fg_publisher *publisher, struct fg_port *const *ports,
-                    size_t port_count, int64_t uptime_ns)
+static void put_commands(struct writer *writer, const struct fg_commands *commands,
+                         const struct fg_publisher_stats *broker)
+{
+    struct fg_command_counts counts;
+    fg_commands_get_counts(commands, &counts);
+    number(writer, "commands", counts.received);
+    number(writer, "commands_repeated", counts.repeated);
+    open_object(writer, "commands_rejected");
+    for (int i = 0; i < FG_OUTCOME_COUNT; i++) {
+        if (counts.rejected[i]) {
+            number(writer, fg_outcome_name((enum fg_outcome)i), counts.rejected[i]);
+        }
+    }
+    if (broker->arrivals_retained) {
+        number(writer, "retained", broker->arrivals_retained);
+    }
+    if (broker->arrivals_overrun) {
+        number(writer, "overrun", broker->arrivals_overrun);
+    }
+    close_object(writer);
+    number(writer, "results_dropped", broker->answers_dropped);
+}
+
+int fg_stats_render(struct fg_buffer *json, struct fg_publisher *publisher,
+                    const struct fg_commands *commands, struct fg_port *const *ports, size_t port_count,
+                    int64_t uptime_ns)
 {
     struct writer writer = { .out = json };
     struct fg_publisher_stats broker;
@@ -244,6 +268,7 @@ int fg_stats_render(struct fg_buffer *json, struct fg_publisher *publisher, stru
     number(&writer, "reconnects", broker.reconnects);
     number(&writer, "disk_bytes", broker.disk_bytes);
     number(&writer, "disk_written_bytes", broker.disk_written_bytes);
+    put_commands(&writer, commands, &broker);
     put_ports(&writer, ports, port_count);
     put_devices(&writer, ports, port_count);
     close_object(&writer);

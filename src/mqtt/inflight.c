@@ -33,6 +33,7 @@ void fg_inflight_fini(struct fg_inflight *table)
         fg_inflight_remove(table, table->oldest, &flight);
         fg_message_free(flight.message);
         fg_origin_unref(flight.origin);
+        free(flight.answer);
     }
     free(table->entries);
     free(table->buckets);

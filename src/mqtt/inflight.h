@@ -11,21 +11,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct fg_waiting_answer;
+
 enum fg_flight_kind {
     FG_FLIGHT_MESSAGE,      /* a reading: message */
     FG_FLIGHT_STATUS,       /* the gateway's own status */
     FG_FLIGHT_AVAILABILITY, /* of origin */
     FG_FLIGHT_LOSS,         /* hole of origin, for reason */
     FG_FLIGHT_STATS,
+    FG_FLIGHT_ANSWER, /* answer */
 };
 
 struct fg_flight {
     enum fg_flight_kind kind;
     uint16_t mid;
     uint8_t qos;
-    size_t packet_bytes;        /* as fg_packet_bytes */
-    struct fg_message *message; /* owned */
-    struct fg_origin *origin;   /* a reference */
+    size_t packet_bytes;              /* as fg_packet_bytes */
+    struct fg_message *message;       /* owned */
+    struct fg_origin *origin;         /* a reference */
+    struct fg_waiting_answer *answer; /* owned; one piece of memory */
     enum fg_loss reason;
     struct fg_hole hole;
     /* The table's: */

@@ -195,8 +195,12 @@ static int wait_for(struct fg_publisher *publisher, struct pollfd fds[2])
     unsigned wants = fg_flow_wants(publisher, now_ns) | fg_keep_wants(publisher, now_ns) | FG_WANT_TURN;
     atomic_store(&publisher->wants, wants);
     bool room = fg_publisher_take_room(publisher);
-    int timeout_ms = room ? 0 : poll_ms(publisher, wants);
+    bool arrived = fg_calls_take_news(publisher);
+    int timeout_ms = room || arrived ? 0 : poll_ms(publisher, wants);
     pthread_mutex_unlock(&publisher->turn);
+    if (arrived) {
+        publisher->arrived(publisher->context);
+    }
     if (room) {
         publisher->room(publisher->context);
     }

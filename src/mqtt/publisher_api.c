@@ -60,10 +60,12 @@ int fg_publisher_new(const struct fg_publisher_options *options, struct fg_publi
     publisher->settings = options->settings;
     publisher->linger_ns = options->settings->linger_ns - options->gathered_ns;
     publisher->room = options->room;
+    publisher->arrived = options->arrived;
     publisher->context = options->context;
     fg_outbox_init(&publisher->outbox, (size_t)options->queue_bytes);
     fg_losses_init(&publisher->losses);
     fg_availability_init(&publisher->availability);
+    fg_calls_init(publisher);
     fg_connect_init(publisher);
     int error = make_locks(publisher);
     if (!error) {
@@ -79,7 +81,8 @@ int fg_publisher_new(const struct fg_publisher_options *options, struct fg_publi
     if (error) {
         fg_log(FG_LOG_ERROR, "mqtt: %s", strerror(-error));
     } else {
-        error = fg_session_new(options->settings, client_id, publisher->status_topic, &publisher->session);
+        error = fg_session_new(options->settings, client_id, publisher->status_topic, &publisher->calls.inbox,
+                               &publisher->session);
     }
     if (!error) {
         error = fg_keep_init(publisher, options->spool);
@@ -99,6 +102,7 @@ void fg_publisher_free(struct fg_publisher *publisher)
     }
     fg_keep_fini(publisher);
     fg_session_free(publisher->session);
+    fg_calls_fini(publisher);
     if (publisher->inflight.entries) {
         fg_inflight_fini(&publisher->inflight);
     }
@@ -278,6 +282,9 @@ void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_
         .spooled = fg_counted(&publisher->spooled),
         .disk_bytes = fg_counted(&publisher->spool_bytes),
         .disk_written_bytes = fg_counted(&publisher->spool_written),
+        .arrivals_retained = fg_counted(&publisher->calls.inbox.retained),
+        .arrivals_overrun = fg_counted(&publisher->calls.inbox.overrun),
+        .answers_dropped = fg_counted(&publisher->calls.answers_dropped),
     };
     for (int i = 0; i < FG_LOSS_COUNT; i++) {
         stats->lost[i] = fg_counted(&publisher->lost[i]);

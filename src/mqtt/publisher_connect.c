@@ -57,6 +57,7 @@ static void try_connect(struct fg_publisher *publisher, int64_t now_ns)
     if (fg_mqtt_parse_address(address, host, &port) != 0) {
         snprintf(publisher->session->reason, sizeof publisher->session->reason, "no address");
     } else {
+        publisher->session->broker = (unsigned)publisher->address;
         fg_session_prepare(publisher->session);
         enter_connect(publisher);
         fg_session_connect(publisher->session, host, port);

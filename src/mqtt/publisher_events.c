@@ -2,6 +2,8 @@
 
 #include "publisher_session.h"
 
+#include "fieldgate/clock.h"
+
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
 #include <stdio.h>
@@ -17,6 +19,11 @@ static void on_connect(struct mosquitto *library, void *context, int reason, int
     }
     session->connack = reason;
     session->present = flags & 1;
+    if (reason == 0) {
+        session->connections++;
+        session->connected_ns = fg_clock_now_ns();
+        session->sessions[session->broker % FG_SESSION_BROKERS] += !session->present;
+    }
     uint16_t inflight = 0;
     uint16_t keepalive = 0;
     uint32_t packet = 0;
@@ -70,17 +77,6 @@ static void on_publish(struct mosquitto *library, void *context, int mid, int re
     fg_events_acknowledged(context, mid, reason);
 }
 
-/* Nothing is subscribed to; but a session may have subscriptions from another program. */
-static void on_message(struct mosquitto *library, void *context, const struct mosquitto_message *message,
-                       const mosquitto_property *properties)
-{
-    struct fg_session *session = context;
-    (void)library;
-    (void)message;
-    (void)properties;
-    session->messages++;
-}
-
 static void on_log(struct mosquitto *library, void *context, int level, const char *text)
 {
     struct fg_session *session = context;
@@ -95,7 +91,6 @@ void fg_events_attach(struct mosquitto *library)
     mosquitto_connect_v5_callback_set(library, on_connect);
     mosquitto_disconnect_v5_callback_set(library, on_disconnect);
     mosquitto_publish_v5_callback_set(library, on_publish);
-    mosquitto_message_v5_callback_set(library, on_message);
 }
 
 void fg_events_log(struct mosquitto *library, bool on)

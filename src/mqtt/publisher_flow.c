@@ -31,7 +31,7 @@ static bool has_slot(const struct fg_publisher *publisher, const struct fg_messa
 static bool control_due(const struct fg_publisher *publisher, int64_t now_ns)
 {
     return publisher->status_due != FG_STATUS_TOLD || publisher->availability.pending > 0 ||
-           publisher->stats || publisher->losses.due_ns <= now_ns;
+           publisher->stats || publisher->losses.due_ns <= now_ns || fg_calls_are_due(publisher);
 }
 
 /* Control messages: told to the connection like readings, but counted nowhere. */
@@ -135,6 +135,7 @@ static void feed_control(struct fg_publisher *publisher, int64_t now_ns)
     }
     while (fg_flow_slots(publisher) > 0 && tell_loss(publisher, now_ns)) {
     }
+    fg_calls_feed(publisher);
     if (fg_flow_slots(publisher) > 0 && !leaving) {
         tell_stats(publisher);
     }
@@ -307,6 +308,7 @@ static void land(struct fg_publisher *publisher, struct fg_flight *flight, int r
     bool refused = reason >= 0x80 && !(flight->qos == 2 && reason == PACKET_IDENTIFIER_NOT_FOUND);
     if (refused) {
         const char *topic = flight->message                  ? fg_message_topic(flight->message)
+                            : flight->answer                 ? flight->answer->answer.topic
                             : flight->kind == FG_FLIGHT_LOSS ? publisher->loss_topic
                                                              : publisher->status_topic;
         fg_log_limited(&publisher->refusal_limit, FG_LOG_WARNING, NULL, NULL,
@@ -325,6 +327,9 @@ static void land(struct fg_publisher *publisher, struct fg_flight *flight, int r
         fg_flow_release(publisher, flight->message);
         fg_keep_forget(publisher, flight->message);
         fg_message_free(flight->message);
+    }
+    if (flight->answer) {
+        fg_calls_drop(publisher, flight->answer, refused ? "the broker refused it" : NULL);
     }
     fg_origin_unref(flight->origin);
 }
@@ -352,6 +357,7 @@ void fg_flow_settle(struct fg_publisher *publisher)
         }
     }
     session->ack_count = 0;
+    fg_calls_settle(publisher);
     if (publisher->released_count == 0) {
         return;
     }
@@ -383,6 +389,10 @@ static void drop_oversized(struct fg_publisher *publisher)
                 fg_flow_lose(publisher, flight.message, FG_LOSS_TOO_LARGE);
                 flight.message = NULL;
             }
+            if (flight.answer) {
+                fg_calls_drop(publisher, flight.answer, "larger than the broker takes");
+                flight.answer = NULL;
+            }
             land(publisher, &flight, 0);
         }
         entry = newer;
@@ -392,6 +402,7 @@ static void drop_oversized(struct fg_publisher *publisher)
 void fg_flow_up(struct fg_publisher *publisher)
 {
     drop_oversized(publisher);
+    fg_calls_up(publisher);
     publisher->status_due = publisher->phase >= FG_FAREWELL ? FG_STATUS_OFFLINE : FG_STATUS_ONLINE;
     pthread_mutex_lock(&publisher->lock);
     fg_availability_forget(&publisher->availability);
@@ -406,6 +417,9 @@ static void take_back(struct fg_publisher *publisher, struct fg_flight *flight, 
     if (flight->message) {
         fg_chain_put(unwritten, flight->message);
     }
+    if (flight->answer) {
+        fg_calls_take_back(publisher, flight->answer);
+    }
     if (flight->kind == FG_FLIGHT_LOSS) {
         struct fg_loss_told told = { flight->origin, flight->reason, flight->hole };
         pthread_mutex_lock(&publisher->lock);
@@ -419,6 +433,7 @@ void fg_flow_down(struct fg_publisher *publisher)
 {
     atomic_store_explicit(&publisher->connected, false, memory_order_relaxed);
     fg_flow_settle(publisher);
+    fg_calls_down(publisher);
     struct fg_chain unwritten = { 0 };
     struct fg_flight *entry = publisher->inflight.oldest;
     while (entry) {
@@ -447,7 +462,7 @@ bool fg_flow_has_work(struct fg_publisher *publisher)
 {
     pthread_mutex_lock(&publisher->lock);
     bool work = publisher->outbox.waiting + publisher->outbox.held > 0 || publisher->losses.open > 0 ||
-                publisher->losses.telling > 0;
+                publisher->losses.telling > 0 || fg_calls_wait(&publisher->calls);
     pthread_mutex_unlock(&publisher->lock);
     return work;
 }
@@ -506,12 +521,17 @@ uint64_t fg_flow_give_up(struct fg_publisher *publisher, bool in_flight)
 {
     uint64_t count = 0;
     fg_keep_save_all(publisher, in_flight);
+    fg_calls_give_up(publisher);
     while (in_flight && publisher->inflight.oldest) {
         struct fg_flight flight;
         fg_inflight_remove(&publisher->inflight, publisher->inflight.oldest, &flight);
         if (flight.message) {
             count += leave(publisher, flight.message);
             flight.message = NULL;
+        }
+        if (flight.answer) {
+            fg_calls_drop(publisher, flight.answer, "the gateway stops before the broker takes it");
+            flight.answer = NULL;
         }
         land(publisher, &flight, 0);
     }

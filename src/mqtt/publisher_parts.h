@@ -1,7 +1,8 @@
 /*
  * The inside of the publisher, shared between its files: publisher_api.c (calls from other threads),
  * publisher.c (the thread), publisher_connect.c (when and where to connect), publisher_flow.c (what is handed
- * to the connection and what comes back), publisher_spool.c (what goes to the disk and is read back).
+ * to the connection and what comes back), publisher_spool.c (what goes to the disk and is read back),
+ * publisher_commands.c (what comes from the broker, and the answers).
  *
  * The order of readings, oldest first: in flight; again; taken; on the disk past keep.last; keep.unsaved; the
  * outbox.
@@ -13,6 +14,7 @@
 #include "inflight.h"
 #include "losses.h"
 #include "outbox.h"
+#include "publisher_commands.h"
 #include "publisher_connect.h"
 #include "publisher_session.h"
 #include "publisher_spool.h"
@@ -27,7 +29,7 @@
 enum {
     FG_WANT_MESSAGES = 1u << 0, /* anything in the outbox */
     FG_WANT_BATCH = 1u << 1,    /* a full batch, while it lingers */
-    FG_WANT_CONTROL = 1u << 2,  /* losses, availability, statistics */
+    FG_WANT_CONTROL = 1u << 2,  /* losses, availability, statistics, subscriptions, answers */
     FG_WANT_STOP = 1u << 3,
     FG_WANT_TURN = 1u << 4,  /* what a worker that had the turn leaves to the thread */
     FG_WANT_SAVE = 1u << 5,  /* anything in the outbox: the spool is to have it, at once or later */
@@ -49,6 +51,7 @@ struct fg_publisher {
     const struct fg_mqtt_settings *settings;
     int64_t linger_ns;
     void (*room)(void *context);
+    void (*arrived)(void *context);
     void *context;
     char *base; /* topics, expanded */
     char *status_topic;
@@ -95,6 +98,7 @@ struct fg_publisher {
     int64_t read_ns;             /* until when */
     struct fg_inflight inflight;
     struct fg_keep keep;
+    struct fg_calls calls; /* its parts say whose they are */
     struct fg_chain again; /* QoS 0, handed over and never written */
     struct fg_chain taken; /* taken from the outbox, not handed over */
     size_t released_count, released_bytes;

@@ -3,6 +3,7 @@
 #include "publisher_events.h"
 #include "publisher_guard.h"
 #include "publisher_handle.h"
+#include "publisher_inbox.h"
 #include "publisher_socket.h"
 
 #include "fieldgate/clock.h"
@@ -52,6 +53,7 @@ size_t fg_session_capacity(const struct fg_mqtt_settings *settings)
 static void adopt(struct fg_session *session, struct mosquitto *library, struct fg_tls *tls)
 {
     fg_events_attach(library);
+    fg_inbox_attach(library);
     session->library = library;
     session->tls = tls;
     session->max_qos = 2;
@@ -71,7 +73,7 @@ static int set_up(struct fg_session *session)
 }
 
 int fg_session_new(const struct fg_mqtt_settings *settings, const char *client_id, const char *will_topic,
-                   struct fg_session **result)
+                   struct fg_inbox *inbox, struct fg_session **result)
 {
     pthread_once(&library_once, open_library);
     struct fg_session *session = calloc(1, sizeof *session);
@@ -79,6 +81,7 @@ int fg_session_new(const struct fg_mqtt_settings *settings, const char *client_i
         return -ENOMEM;
     }
     session->settings = settings;
+    session->inbox = inbox;
     session->protocol = settings->protocol;
     session->will_qos = 1;
     session->will_retain = true;
@@ -311,6 +314,11 @@ static void read_some(struct fg_session *session)
     }
     settle(session, result, cause);
     watch_strays(session, session->ack_count > acks || session->messages != messages);
+    if (session->messages != messages && session->state == FG_SESSION_UP) {
+        /* What has come is acknowledged before it is acted upon: a broker sends it again otherwise. */
+        session->queued++;
+        fg_session_flush(session);
+    }
 }
 
 void fg_session_io(struct fg_session *session, short revents)
@@ -395,12 +403,20 @@ size_t fg_packet_bytes(const struct fg_session *session, size_t topic_length, si
     return prefix + remaining;
 }
 
+size_t fg_publication_bytes(const struct fg_session *session, const struct fg_publication *publication)
+{
+    /* The length of properties takes up to four bytes, of which one is counted already. */
+    size_t more = publication->correlation ? 3 + publication->correlation_size + 3 : 0;
+    return fg_packet_bytes(session, publication->topic_length, publication->payload_size + more,
+                           publication->qos);
+}
+
 /* While the library has something to write, what is published must go behind that. With TLS the library alone
  * knows how to write, and what a broker says of retained messages is the library's to heed. Topics are
  * checked there, too. */
 static bool publish_directly(struct fg_session *session, const struct fg_publication *publication)
 {
-    if (publication->qos > 0 || publication->retain || session->settings->tls ||
+    if (publication->qos > 0 || publication->retain || publication->correlation || session->settings->tls ||
         mosquitto_want_write(session->library) || publication->topic_length == 0 ||
         mosquitto_pub_topic_check2(publication->topic, publication->topic_length) ||
         mosquitto_validate_utf8(publication->topic, (int)publication->topic_length)) {
@@ -414,8 +430,7 @@ static bool publish_directly(struct fg_session *session, const struct fg_publica
 enum fg_handover fg_session_publish(struct fg_session *session, const struct fg_publication *publication,
                                     uint16_t *mid)
 {
-    if (fg_packet_bytes(session, publication->topic_length, publication->payload_size, publication->qos) >
-        session->max_packet) {
+    if (fg_publication_bytes(session, publication) > session->max_packet) {
         return FG_NOT_HANDED_SIZE;
     }
     if (publish_directly(session, publication)) {
@@ -423,11 +438,18 @@ enum fg_handover fg_session_publish(struct fg_session *session, const struct fg_
         return FG_HANDED;
     }
     int number = 0;
+    mosquitto_property *properties = NULL;
+    if (publication->correlation &&
+        mosquitto_property_add_binary(&properties, MQTT_PROP_CORRELATION_DATA, publication->correlation,
+                                      (uint16_t)publication->correlation_size)) {
+        return FG_NOT_HANDED_MEMORY;
+    }
     errno = 0;
     int result =
         mosquitto_publish_v5(session->library, &number, publication->topic, (int)publication->payload_size,
-                             publication->payload, publication->qos, publication->retain, NULL);
+                             publication->payload, publication->qos, publication->retain, properties);
     int cause = errno;
+    mosquitto_property_free_all(&properties);
     switch (result) {
     case MOSQ_ERR_PAYLOAD_SIZE:
     case MOSQ_ERR_OVERSIZE_PACKET:

@@ -40,6 +40,11 @@ struct fg_ack {
 /* No packet identifier (MQTT 5.0, 2.2.1). */
 #define FG_DIRECT_MID 0
 
+/* Brokers whose sessions are told apart. */
+#define FG_SESSION_BROKERS 16
+
+struct fg_inbox;
+
 struct fg_session {
     struct mosquitto *library;
     const struct fg_mqtt_settings *settings;
@@ -75,6 +80,11 @@ struct fg_session {
     struct fg_ack *acks; /* recorded and not yet taken by the publisher */
     size_t ack_count;
     size_t ack_capacity;
+    struct fg_inbox *inbox;                /* the publisher's, of what comes */
+    unsigned broker;                       /* which address it connects to */
+    unsigned connections;                  /* that were accepted */
+    int64_t connected_ns;                  /* when the last was */
+    unsigned sessions[FG_SESSION_BROKERS]; /* how often a broker did not know the session */
     size_t queued;           /* packets published by the library and not yet offered to the socket */
     struct fg_direct direct; /* written before anything of the library's */
 };
@@ -83,9 +93,9 @@ struct fg_session {
 size_t fg_session_capacity(const struct fg_mqtt_settings *settings);
 
 /* Makes a connection that is down. will_topic is told "offline" by the broker when the connection breaks.
- * Returns 0 or a negative errno, the reason being logged. */
+ * inbox lives as long as the session. Returns 0 or a negative errno, the reason being logged. */
 int fg_session_new(const struct fg_mqtt_settings *settings, const char *client_id, const char *will_topic,
-                   struct fg_session **session);
+                   struct fg_inbox *inbox, struct fg_session **session);
 void fg_session_free(struct fg_session *session);
 
 /* Begins to connect. The second call blocks for the look-up of the name and for the reading of certificates,
@@ -122,6 +132,8 @@ struct fg_publication {
     size_t payload_size;
     uint8_t qos; /* no more than max_qos */
     bool retain;
+    const void *correlation; /* MQTT 5 alone; or NULL */
+    size_t correlation_size;
 };
 
 /* Publishes while it is up; fg_session_flush writes it. The connection may be down afterwards, with FG_HANDED
@@ -133,6 +145,7 @@ enum fg_handover fg_session_publish(struct fg_session *session, const struct fg_
 /* The whole packet's size on the wire. */
 size_t fg_packet_bytes(const struct fg_session *session, size_t topic_length, size_t payload_size,
                        uint8_t qos);
+size_t fg_publication_bytes(const struct fg_session *session, const struct fg_publication *publication);
 
 /* Writes what was published since, as far as the socket takes it; the rest goes with fg_session_io. The
  * connection may be down afterwards. */

@@ -42,7 +42,7 @@ static int fake_tear_down(void **state)
 }
 
 /* So many more readings of each device, numbered on. */
-static void offer_readings(struct bench *bench, int count, int qos)
+static inline void offer_readings(struct bench *bench, int count, int qos)
 {
     for (int i = 0; i < count; i++, offered++) {
         char payload[16];
@@ -59,7 +59,7 @@ static void offer_readings(struct bench *bench, int count, int qos)
 
 /* All readings of each device are there, the new ones in order; those that come again only where QoS 1 says
  * so. */
-static void assert_all_taken(struct fake_broker *broker, int qos)
+static inline void assert_all_taken(struct fake_broker *broker, int qos)
 {
     for (int device = 0; device < DEVICES; device++) {
         struct fake_taken taken;
@@ -97,7 +97,7 @@ struct amount {
     int accepted, connects, messages, pings;
 };
 
-static bool has_amount(void *context)
+static inline bool has_amount(void *context)
 {
     const struct amount *amount = context;
     return atomic_load(&amount->broker->accepted) >= amount->accepted &&

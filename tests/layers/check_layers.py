@@ -31,7 +31,7 @@ BELOW = {
 PUBLIC = {
     "base": "clock buffer value text reason origin log map setting topic",
     "event": "event_model loop timer pace pool strand",
-    "protocol": "framing decoder modbus modbus_point modbus_plan modbus_poll",
+    "protocol": "framing decoder command_payload modbus modbus_point modbus_plan modbus_poll",
     "config": "config",
     "transport": "transport link address resolver",
     "mqtt": "message publisher payload outbox spool",

@@ -175,12 +175,13 @@ static void start_daemon(struct e2e *e2e, const char *ports, va_list values)
     assert_true(
         asprintf(
             &config,
-            "gateway: { id = \"gw\"; event_model = \"%s\"; control_socket = \"\"; queue_bytes = \"%s\";\n"
+            "gateway: { id = \"gw\"; event_model = \"%s\"; control_socket = \"\"; state_directory = \"%s\";\n"
+            "  queue_bytes = \"%s\";\n"
             "  stats_interval = \"%s\"; shutdown_timeout = \"%s\"; %s };\n"
             "mqtt: { address = \"127.0.0.1:%u\"; reconnect_min = \"100ms\"; reconnect_max = \"200ms\"; %s "
             "};\n%s"
             "ports = (\n%s\n);\n",
-            e2e->model, e2e->queue_bytes, e2e->stats_interval, e2e->shutdown_timeout, e2e->gateway_more,
+            e2e->model, e2e->folder, e2e->queue_bytes, e2e->stats_interval, e2e->shutdown_timeout, e2e->gateway_more,
             e2e->broker.port, e2e->mqtt_more, spool, list) >= 0);
     daemon_start(&e2e->daemon, e2e->folder, config, e2e->descriptors);
     free(list);

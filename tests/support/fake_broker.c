@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -63,6 +64,10 @@ static bool obey(struct fake_broker *broker, struct fake_link links[LINKS_MAX])
         if (links[i].fd >= 0 && order == 'r') {
             links[i].script.acks = FAKE_ACKS_GOOD;
             fake_link_release(&links[i], false);
+        } else if (links[i].fd >= 0 && order == 's') {
+            pthread_mutex_lock(&broker->lock);
+            fake_link_say(&links[i], broker->says, broker->says_size);
+            pthread_mutex_unlock(&broker->lock);
         } else if (links[i].fd >= 0) {
             fake_link_close(&links[i]);
         }
@@ -148,6 +153,54 @@ void fake_broker_cut(struct fake_broker *broker)
 void fake_broker_release(struct fake_broker *broker)
 {
     assert_int_equal(write(broker->control[1], "r", 1), 1);
+}
+
+void fake_broker_say(struct fake_broker *broker, const void *bytes, size_t size)
+{
+    int left = 1;
+    assert_true(size <= sizeof broker->says);
+    do { /* what was said before has to be read first */
+        assert_int_equal(ioctl(broker->control[0], FIONREAD, &left), 0);
+    } while (left > 0);
+    pthread_mutex_lock(&broker->lock);
+    memcpy(broker->says, bytes, size);
+    broker->says_size = size;
+    pthread_mutex_unlock(&broker->lock);
+    assert_int_equal(write(broker->control[1], "s", 1), 1);
+}
+
+size_t fake_publish(int version, bool dup, uint16_t id, const char *topic, const char *payload,
+                    uint8_t packet[FAKE_SAYS_BYTES])
+{
+    size_t topic_length = strlen(topic);
+    size_t size = 2 + topic_length + 2 + (version == 5) + strlen(payload);
+    uint8_t *at = packet;
+    assert_true(size < 16384 && size + 4 <= FAKE_SAYS_BYTES);
+    *at++ = (uint8_t)(0x32 | (dup ? 8 : 0));
+    *at++ = (uint8_t)(size % 128 | 128);
+    *at++ = (uint8_t)(size / 128);
+    *at++ = (uint8_t)(topic_length >> 8);
+    *at++ = (uint8_t)topic_length;
+    memcpy(at, topic, topic_length);
+    at += topic_length;
+    *at++ = (uint8_t)(id >> 8);
+    *at++ = (uint8_t)id;
+    if (version == 5) {
+        *at++ = 0;
+    }
+    memcpy(at, payload, strlen(payload));
+    return size + 3;
+}
+
+size_t fake_broker_subscribed(struct fake_broker *broker, const char *what)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&broker->lock);
+    for (size_t i = 0; i < broker->filter_count; i++) {
+        count += !what || strcmp(broker->filters[i], what) == 0;
+    }
+    pthread_mutex_unlock(&broker->lock);
+    return count;
 }
 
 static const struct fake_taken *find(const struct fake_broker *broker, const char *topic, size_t index,

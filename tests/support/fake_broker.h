@@ -39,17 +39,19 @@ enum fake_acks {
 
 /* What it does with a connection. All zeros: what a broker should. */
 struct fake_script {
-    bool slam;       /* closes it at once */
-    bool deaf;       /* reads nothing */
-    bool deaf_later; /* reads nothing after CONNECT */
-    bool silent;     /* reads, and says nothing */
-    bool unpinged;   /* answers no PINGREQ */
-    bool only_311;   /* refuses MQTT 5 in the words of MQTT 3.1.1 */
-    bool no_retain;  /* refuses a will that is retained */
-    bool forgets;    /* has no session from before */
-    bool unreleased; /* takes no notice of PUBREL */
-    uint8_t connack; /* reason code; the connection is closed unless it is 0 */
-    uint8_t reason;  /* of acknowledgements, with MQTT 5 */
+    bool slam;         /* closes it at once */
+    bool deaf;         /* reads nothing */
+    bool deaf_later;   /* reads nothing after CONNECT */
+    bool silent;       /* reads, and says nothing */
+    bool unpinged;     /* answers no PINGREQ */
+    bool only_311;     /* refuses MQTT 5 in the words of MQTT 3.1.1 */
+    bool no_retain;    /* refuses a will that is retained */
+    bool forgets;      /* has no session from before */
+    bool unreleased;   /* takes no notice of PUBREL */
+    uint8_t connack;   /* reason code; the connection is closed unless it is 0 */
+    uint8_t reason;    /* of acknowledgements, with MQTT 5 */
+    uint8_t suback;    /* code of all filters in place of QoS 1 */
+    bool suback_short; /* SUBACK lacks the last code */
     enum fake_acks acks;
     size_t acks_most;             /* no more than so many on a connection; 0: no limit */
     struct fake_bytes properties; /* of CONNACK, with MQTT 5 */
@@ -66,6 +68,8 @@ struct fake_taken {
     char topic[48];
     char payload[24]; /* as far as it fits */
     size_t payload_size;
+    uint8_t properties[32]; /* as far as they fit */
+    size_t properties_size;
     uint8_t qos;
     bool dup, retain;
     bool held; /* QoS 2, and not released: it does not count */
@@ -81,6 +85,8 @@ struct fake_connect {
 };
 
 #define FAKE_CONNECTS_KEPT 64
+#define FAKE_SAYS_BYTES    8192
+#define FAKE_FILTERS_KEPT  512
 
 struct fake_broker {
     int port;
@@ -95,7 +101,11 @@ struct fake_broker {
     struct fake_connect said[FAKE_CONNECTS_KEPT];
     struct fake_taken *taken;
     size_t taken_count, taken_capacity;
-    bool present;       /* a session, as all below it */
+    bool present;                        /* a session, as all below it */
+    char filters[FAKE_FILTERS_KEPT][48]; /* "+" or "-" and what a client subscribed to, or not any more */
+    size_t filter_count;
+    uint8_t says[FAKE_SAYS_BYTES];
+    size_t says_size;
     size_t *unreleased; /* by identifier: QoS 2, taken and not released; one more than the index, or 0 */
 };
 
@@ -108,6 +118,16 @@ void fake_broker_behave(struct fake_broker *broker, const struct fake_script *sc
 
 void fake_broker_cut(struct fake_broker *broker);     /* breaks all connections */
 void fake_broker_release(struct fake_broker *broker); /* sends what is held back, and is not late any more */
+
+/* Sends these bytes on all connections that are open. */
+void fake_broker_say(struct fake_broker *broker, const void *bytes, size_t size);
+
+/* A PUBLISH of QoS 1, in the form of version 4 (3.1.1) or 5 without properties. Returns its size. */
+size_t fake_publish(int version, bool dup, uint16_t id, const char *topic, const char *payload,
+                    uint8_t packet[FAKE_SAYS_BYTES]);
+
+/* How often "+filter" was subscribed to, or "-filter" ended; NULL: all. */
+size_t fake_broker_subscribed(struct fake_broker *broker, const char *what);
 
 /* The messages on that topic (NULL: all) in the order in which they came; one of QoS 2 counts when it is
  * released.

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -44,6 +45,13 @@ static void put(struct fake_link *link, const void *bytes, size_t size)
     if (!link->script.silent && link->out_size + size <= OUT_BYTES) {
         memcpy(link->out + link->out_size, bytes, size);
         link->out_size += size;
+    }
+}
+
+void fake_link_say(struct fake_link *link, const void *bytes, size_t size)
+{
+    if (link->version > 0) {
+        put(link, bytes, size);
     }
 }
 
@@ -137,7 +145,11 @@ static size_t parse_publish(struct fake_link *link, const uint8_t *body, size_t 
         *id = (uint16_t)(body[at] << 8 | body[at + 1]);
         at += 2;
     }
-    at += link->version == PROTOCOL_5 ? (size_t)1 + body[at] : 0; /* the daemon's are short */
+    if (link->version == PROTOCOL_5) { /* the daemon's are short */
+        taken->properties_size = body[at] < sizeof taken->properties ? body[at] : sizeof taken->properties;
+        memcpy(taken->properties, body + at + 1, taken->properties_size);
+        at += (size_t)1 + body[at];
+    }
     taken->payload_size = size - at;
     kept = taken->payload_size < sizeof taken->payload ? taken->payload_size : sizeof taken->payload - 1;
     memcpy(taken->payload, body + at, kept);
@@ -248,6 +260,33 @@ static size_t on_connect(struct fake_link *link, const uint8_t *body)
     return refused ? OVER : 0;
 }
 
+/* Writes the filters down, and confirms them. */
+static void on_subscribe(struct fake_link *link, bool over, const uint8_t *body, size_t size)
+{
+    struct fake_broker *broker = link->broker;
+    const struct fake_script *script = &link->script;
+    bool v5 = link->version == PROTOCOL_5;
+    uint8_t answer[128 + 5] = { over ? 0xb0 : 0x90, 0, body[0], body[1], 0 };
+    size_t used = v5 ? 5 : 4;
+    size_t at = v5 ? (size_t)3 + body[2] : 2;
+    while (at + 2 <= size && used < sizeof answer) {
+        size_t length = (size_t)(body[at] << 8 | body[at + 1]);
+        pthread_mutex_lock(&broker->lock);
+        if (broker->filter_count < FAKE_FILTERS_KEPT) {
+            snprintf(broker->filters[broker->filter_count++], sizeof broker->filters[0], "%c%.*s",
+                     over ? '-' : '+', (int)length, (const char *)body + at + 2);
+        }
+        pthread_mutex_unlock(&broker->lock);
+        at += 2 + length + (over ? 0 : 1);
+        if (!over || v5) {
+            answer[used++] = over ? 0 : script->suback ? script->suback : 1;
+        }
+    }
+    used -= !over && script->suback_short;
+    answer[1] = (uint8_t)(used - 2);
+    put(link, answer, used);
+}
+
 /* Returns 0, or OVER when the link is to be closed after what waits has gone. */
 static size_t on_packet(struct fake_link *link, const uint8_t *packet, const uint8_t *body, size_t size)
 {
@@ -261,6 +300,10 @@ static size_t on_packet(struct fake_link *link, const uint8_t *packet, const uin
             put(link, (const uint8_t[]){ 0xe0, 2, link->script.farewell, 0 }, 4);
             return OVER;
         }
+        return 0;
+    case 0x80:
+    case 0xa0:
+        on_subscribe(link, (packet[0] & 0xf0) == 0xa0, body, size);
         return 0;
     case PUBREC: /* to one of ours that was not asked for */
         return 0;

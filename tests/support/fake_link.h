@@ -36,4 +36,7 @@ void fake_link_release(struct fake_link *link, bool backwards);
 /* The session; with the broker's lock held. */
 void fake_broker_forget(struct fake_broker *broker);
 
+/* Sends these bytes, once it has said who it is. */
+void fake_link_say(struct fake_link *link, const void *bytes, size_t size);
+
 #endif
