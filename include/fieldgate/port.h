@@ -130,7 +130,8 @@ enum fg_takes fg_port_takes(const struct fg_port_settings *port, const struct fg
 
 /*
  * Hands a command to the device of that identity. It is answered by command->done, once: at the latest when
- * the port closes (link down), and perhaps before this returns. Any thread, until fg_port_close; never blocks.
+ * the port closes (link down), and perhaps before this returns. Any thread, until fg_port_close; never
+ * blocks.
  */
 void fg_port_command(struct fg_port *port, const char *identity, size_t length, struct fg_command *command);
 

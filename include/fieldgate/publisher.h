@@ -107,6 +107,10 @@ void fg_publisher_lose(struct fg_publisher *publisher, struct fg_origin *origin,
 /* The availability of a device; told when it changes, and again on each connect. Any thread. */
 void fg_publisher_set_available(struct fg_publisher *publisher, struct fg_origin *origin, bool online);
 
+/* The device is gone: it is told to be offline, and its availability is kept no longer than it takes for the
+ * broker to know. Nothing if another origin has taken its place. Any thread. */
+void fg_publisher_forget(struct fg_publisher *publisher, struct fg_origin *origin);
+
 /* Publishes the statistics on {base}/stats, QoS 0, if the broker is there; the latest only. Copies. Any
  * thread. */
 void fg_publisher_tell_stats(struct fg_publisher *publisher, const char *json, size_t size);
@@ -124,6 +128,25 @@ struct fg_publisher_stats {
     uint64_t disk_written_bytes; /* by the spool since the start */
 };
 void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_stats *stats);
+
+/*
+ * Other settings while it is at work, but for the spool, which stays. First all is made for them that can
+ * fail: returns 0, or a negative errno, the reason being logged. Of the options, spool, room and context are
+ * not looked at. Reads the password and key files; any thread.
+ */
+struct fg_publisher_change;
+int fg_publisher_prepare(const struct fg_publisher_options *options, struct fg_publisher_change **change);
+void fg_publisher_change_free(struct fg_publisher_change *change);
+
+/*
+ * Then the thread takes them on: it leaves the broker, which publishes the Will, and connects anew. Nothing
+ * that waits is lost; what was not acknowledged is handed over again, and may come twice (QoS 2, too). Owns
+ * change from here on. When the settings before are not used any more, applied is called on the publisher's
+ * thread; that can take as long as a name look-up that is under way, and is not done after a stop. Not while
+ * another change is waiting; only between fg_publisher_start and fg_publisher_stop.
+ */
+void fg_publisher_change(struct fg_publisher *publisher, struct fg_publisher_change *change,
+                         void (*applied)(void *context), void *context);
 
 /*
  * Stops: refuses offers, delivers what waits until timeout_ns have passed, counts and logs the rest as lost

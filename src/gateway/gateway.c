@@ -55,12 +55,15 @@ static void drain_when_closed(struct fg_gateway *gateway)
 
 static void on_port_closed(void *context)
 {
-    drain_when_closed(context);
+    struct fg_gateway *gateway = context;
+    drain_when_closed(gateway);
+    fg_reload_port_closed(&gateway->reload);
 }
 
 static void begin_stop(struct fg_gateway *gateway)
 {
     gateway->state = FG_GATEWAY_CLOSING_PORTS;
+    fg_reload_stop(&gateway->reload);
     fg_reporting_set_interval(&gateway->reporting, 0);
     fg_ports_close_all(&gateway->ports);
     drain_when_closed(gateway);
@@ -85,9 +88,7 @@ static void on_signal(void *context, int number)
         fg_reporting_log(&gateway->reporting);
         break;
     case SIGHUP:
-        fg_log(FG_LOG_WARNING,
-               "reload is not available in this version: the configuration stays as it is; restart to "
-               "change it");
+        fg_reload_request(&gateway->reload, NULL);
         break;
     default:
         if (gateway->state != FG_GATEWAY_RUNNING) {
@@ -122,39 +123,30 @@ static void raise_file_limit(void)
     }
 }
 
-static int choose_names(struct fg_gateway *gateway)
-{
-    const struct fg_settings *settings = &gateway->present->settings;
-    if (settings->gateway.id[0]) {
-        memcpy(gateway->id, settings->gateway.id, strlen(settings->gateway.id) + 1);
-    } else {
-        if (gethostname(gateway->id, sizeof gateway->id) < 0 || !gateway->id[0]) {
-            memcpy(gateway->id, "fieldgate", sizeof "fieldgate");
-        }
-        for (char *at = gateway->id; *at; at++) {
-            *at = (char)(*at == '/' || *at == '+' || *at == '#' ? '_' : *at);
-        }
-    }
-    return fg_mqtt_expand(settings->mqtt.base_topic, gateway->id, gateway->base, sizeof gateway->base);
-}
-
 /* A worker has run out of readings for now. */
 static void flush(void *publisher)
 {
     fg_publisher_flush(publisher);
 }
 
+struct fg_publisher_options fg_gateway_publisher_options(struct fg_gateway *gateway,
+                                                         const struct fg_settings *settings,
+                                                         const struct fg_names *names)
+{
+    return (struct fg_publisher_options){ .settings = &settings->mqtt,
+                                          .gateway = names->id,
+                                          .queue_bytes = settings->gateway.queue_bytes,
+                                          .gathered_ns = fg_loop_turn_ns(settings->mqtt.linger_ns),
+                                          .spool = settings->spool,
+                                          .room = on_room,
+                                          .context = gateway };
+}
+
 static int open_publisher(struct fg_gateway *gateway)
 {
     const struct fg_settings *settings = &gateway->present->settings;
-    struct fg_publisher_options options = { .settings = &settings->mqtt,
-                                            .gateway = gateway->id,
-                                            .queue_bytes = settings->gateway.queue_bytes,
-                                            .gathered_ns =
-                                                fg_loop_set_turn(&gateway->loop, settings->mqtt.linger_ns),
-                                            .spool = settings->spool,
-                                            .room = on_room,
-                                            .context = gateway };
+    struct fg_publisher_options options = fg_gateway_publisher_options(gateway, settings, &gateway->names);
+    fg_loop_set_turn(&gateway->loop, settings->mqtt.linger_ns);
     fg_ports_init(&gateway->ports, &gateway->loop, &gateway->outlets.sink, on_port_closed, gateway);
     int error = fg_publisher_new(&options, &gateway->publisher);
     if (!error) {
@@ -162,8 +154,9 @@ static int open_publisher(struct fg_gateway *gateway)
     }
     if (!error) {
         fg_pool_on_rest(gateway->loop.pool, flush, gateway->publisher);
-        fg_outlets_init(&gateway->outlets, gateway->publisher, gateway->id, gateway->base);
+        fg_outlets_init(&gateway->outlets, gateway->publisher, gateway->names.id, gateway->names.base);
         fg_reporting_init(&gateway->reporting, &gateway->loop, gateway->publisher, &gateway->ports);
+        fg_reload_init(&gateway->reload, gateway);
     }
     return error;
 }
@@ -181,7 +174,7 @@ static int open_ports(struct fg_gateway *gateway)
 
 static int start(struct fg_gateway *gateway, const struct fg_model_ops *model, const sigset_t *signals)
 {
-    int error = choose_names(gateway);
+    int error = fg_names_choose(&gateway->present->settings, &gateway->names);
     if (!error) {
         error = fg_loop_open(&gateway->loop, model, (size_t)gateway->present->settings.gateway.workers,
                              signals, on_signal, gateway);
@@ -212,6 +205,7 @@ static void run(struct fg_gateway *gateway)
         pthread_join(gateway->drainer, NULL);
     }
     fg_loop_close(&gateway->loop);
+    fg_reload_fini(&gateway->reload);
     fg_ports_fini(&gateway->ports);
     fg_publisher_free(gateway->publisher);
 }
@@ -223,7 +217,10 @@ static int run_generation(const struct fg_gateway_options *options, struct fg_ge
     if (!model) {
         return 1;
     }
-    struct fg_gateway gateway = { .options = options, .present = fg_generation_ref(generation) };
+    struct fg_gateway gateway = { .options = options,
+                                  .started = fg_generation_ref(generation),
+                                  .present = fg_generation_ref(generation),
+                                  .broker = fg_generation_ref(generation) };
     gateway.drained.run = on_drained;
     fg_log_set_level((enum fg_log_level)settings->log_level);
     sigset_t signals;
@@ -233,10 +230,12 @@ static int run_generation(const struct fg_gateway_options *options, struct fg_ge
     if (!error) {
         fg_reporting_set_interval(&gateway.reporting, settings->stats_interval_ns);
         fg_log(FG_LOG_INFO, "fieldgated %s: gateway %s, event model %s, %zu workers, %zu ports", FG_VERSION,
-               gateway.id, model->name, (size_t)settings->workers, gateway.ports.count);
+               gateway.names.id, model->name, (size_t)settings->workers, gateway.ports.count);
         run(&gateway);
     }
+    fg_generation_unref(gateway.broker);
     fg_generation_unref(gateway.present);
+    fg_generation_unref(gateway.started);
     if (error) {
         return 1;
     }

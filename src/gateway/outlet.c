@@ -30,6 +30,9 @@ static enum fg_payload payload_of(const struct fg_port_settings *port,
 static void source_free(struct fg_source *base)
 {
     struct source *source = (struct source *)base;
+    if (source->base.origin) {
+        fg_publisher_forget(source->outlets->publisher, source->base.origin);
+    }
     fg_topic_free(source->topic);
     fg_topic_free(source->point_topic);
     fg_origin_unref(source->base.origin);

@@ -33,7 +33,7 @@ int fg_outbox_append(struct fg_outbox *outbox, struct fg_message *first)
     if (bytes > outbox->limit) {
         return -EMSGSIZE;
     }
-    if (bytes > outbox->limit - outbox->bytes) {
+    if (outbox->bytes > outbox->limit || bytes > outbox->limit - outbox->bytes) {
         if (bytes > outbox->refused_bytes) {
             outbox->refused_bytes = bytes;
         }
@@ -46,6 +46,11 @@ int fg_outbox_append(struct fg_outbox *outbox, struct fg_message *first)
     outbox->offered += count;
     outbox->bytes += bytes;
     return 0;
+}
+
+void fg_outbox_set_limit(struct fg_outbox *outbox, size_t limit)
+{
+    outbox->limit = limit;
 }
 
 struct fg_message *fg_outbox_take(struct fg_outbox *outbox, size_t count)
