@@ -83,6 +83,10 @@ int fg_publisher_start(struct fg_publisher *publisher);
  */
 int fg_publisher_offer(struct fg_publisher *publisher, struct fg_message *first);
 
+/* The same for what has nowhere else to wait: there is room for it far beyond the bound (twice, or 4 MiB
+ * more). room is not called for it. */
+int fg_publisher_offer_last(struct fg_publisher *publisher, struct fg_message *first);
+
 /* Publishes what was offered, as far as the connection takes it at once; the rest is the thread's. After a
  * batch of offers; cheap when there is nothing. Any thread; never blocks for the broker. */
 void fg_publisher_flush(struct fg_publisher *publisher);

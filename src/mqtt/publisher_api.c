@@ -138,16 +138,27 @@ void fg_publisher_free(struct fg_publisher *publisher)
     free(publisher);
 }
 
-int fg_publisher_offer(struct fg_publisher *publisher, struct fg_message *first)
+static int offer(struct fg_publisher *publisher, struct fg_message *first,
+                 int (*append)(struct fg_outbox *outbox, struct fg_message *first))
 {
     int64_t now_ns = publisher->keep.spool ? fg_clock_now_ns() : 0;
     for (struct fg_message *message = first; message; message = message->next) {
         message->offered_ns = now_ns;
     }
     pthread_mutex_lock(&publisher->lock);
-    int error = atomic_load(&publisher->stopping) ? -ESHUTDOWN : fg_outbox_append(&publisher->outbox, first);
+    int error = atomic_load(&publisher->stopping) ? -ESHUTDOWN : append(&publisher->outbox, first);
     pthread_mutex_unlock(&publisher->lock);
     return error;
+}
+
+int fg_publisher_offer(struct fg_publisher *publisher, struct fg_message *first)
+{
+    return offer(publisher, first, fg_outbox_append);
+}
+
+int fg_publisher_offer_last(struct fg_publisher *publisher, struct fg_message *first)
+{
+    return offer(publisher, first, fg_outbox_append_last);
 }
 
 static size_t count_waiting(struct fg_publisher *publisher, bool *half)

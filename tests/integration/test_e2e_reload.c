@@ -61,6 +61,31 @@ static void other_ports_come_and_go_and_an_unchanged_one_loses_nothing(struct e2
     e2e_wait_counter(e2e, "ports.in.received", lines * CONNECTIONS); /* counted on */
 }
 
+static void reading_that_waits_for_room_is_not_lost_with_its_port(struct e2e *e2e)
+{
+    unsigned port = client_free_port();
+    e2e->queue_bytes = "16KiB";
+    e2e_start(e2e, E2E_TCP("in") E2E_LOAD "}", port);
+    e2e_broker_freeze(&e2e->broker);
+    e2e->load = (struct load){
+        .port = port, .connections = CONNECTIONS, .lines = 1000000, .send_buffer = 4096, .line = load_line_60
+    };
+    load_start(&e2e->load);
+    load_wait_stalled(&e2e->load);
+    e2e_reload(e2e, E2E_TCP("in") E2E_LOAD "stale_after = \"1h\"; }", port);
+    load_stop(&e2e->load);
+    load_join(&e2e->load);
+    e2e_broker_thaw(&e2e->broker);
+    json_t *stats = e2e_next_stats(e2e);
+    while (e2e_counter(stats, "queued") > 0) { /* each look waits for the next, up to a deadline */
+        json_decref(stats);
+        stats = e2e_next_stats(e2e);
+    }
+    assert_int_equal(e2e_counter(stats, "lost.queue-full"), 0);
+    json_decref(stats);
+    e2e_expect_no_more(e2e, "loss");
+}
+
 static void changed_serial_port_opens_again(struct e2e *e2e)
 {
     const struct pty *pty = e2e_plug_pty(e2e, "tty");
@@ -192,6 +217,7 @@ int main(void)
 {
     static const struct e2e_test tests[] = {
         E2E_TEST(other_ports_come_and_go_and_an_unchanged_one_loses_nothing),
+        E2E_TEST(reading_that_waits_for_room_is_not_lost_with_its_port),
         E2E_TEST(changed_serial_port_opens_again),
         E2E_TEST(port_with_another_name_takes_over_the_address),
         E2E_TEST(device_of_a_port_that_is_gone_is_offline),
