@@ -139,7 +139,8 @@ void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_
  * not looked at. Reads the password and key files; any thread.
  */
 struct fg_publisher_change;
-int fg_publisher_prepare(const struct fg_publisher_options *options, struct fg_publisher_change **change);
+int fg_publisher_prepare(struct fg_publisher *publisher, const struct fg_publisher_options *options,
+                         struct fg_publisher_change **change);
 void fg_publisher_change_free(struct fg_publisher_change *change);
 
 /*

@@ -9,7 +9,7 @@ struct fg_opened {
     struct fg_port *port;
     const struct fg_port_settings *settings;
     struct fg_generation *generation;
-    bool closing;
+    bool closing; /* ports->lock */
     struct fg_task closed;
 };
 
@@ -70,26 +70,34 @@ static void tell_closed(void *context)
     fg_loop_post(opened->ports->loop, &opened->closed);
 }
 
-/* Room for one more. Nobody else looks at opened; ports may be moved only under the lock. */
-static int grow(struct fg_ports *ports)
+/* Under the lock. */
+static int double_lists(struct fg_ports *ports)
 {
-    if (ports->count < ports->capacity) {
-        return 0;
-    }
     size_t capacity = ports->capacity ? 2 * ports->capacity : 16;
     struct fg_opened **opened = realloc(ports->opened, capacity * sizeof(struct fg_opened *));
     if (!opened) {
         return -ENOMEM;
     }
     ports->opened = opened;
-    pthread_rwlock_wrlock(&ports->lock);
     struct fg_port **list = realloc(ports->ports, capacity * sizeof(struct fg_port *));
-    if (list) {
-        ports->ports = list;
-        ports->capacity = capacity;
+    if (!list) {
+        return -ENOMEM;
     }
+    ports->ports = list;
+    ports->capacity = capacity;
+    return 0;
+}
+
+/* Room for one more. */
+static int grow(struct fg_ports *ports)
+{
+    if (ports->count < ports->capacity) {
+        return 0;
+    }
+    pthread_rwlock_wrlock(&ports->lock);
+    int error = double_lists(ports);
     pthread_rwlock_unlock(&ports->lock);
-    return list ? 0 : -ENOMEM;
+    return error;
 }
 
 int fg_ports_open(struct fg_ports *ports, const struct fg_port_settings *settings,
@@ -126,8 +134,11 @@ const struct fg_port_settings *fg_ports_settings(const struct fg_ports *ports, s
 void fg_ports_close(struct fg_ports *ports, size_t index)
 {
     struct fg_opened *opened = ports->opened[index];
-    if (!opened->closing) {
-        opened->closing = true;
+    pthread_rwlock_wrlock(&ports->lock);
+    bool closing = opened->closing;
+    opened->closing = true;
+    pthread_rwlock_unlock(&ports->lock);
+    if (!closing) {
         ports->closing++;
         fg_port_close(opened->port, tell_closed, opened);
     }
@@ -139,6 +150,22 @@ void fg_ports_close_all(struct fg_ports *ports)
     for (size_t i = 0; i < ports->count; i++) {
         fg_ports_close(ports, i);
     }
+}
+
+bool fg_ports_use(struct fg_ports *ports, const char *name, void (*use)(void *context, struct fg_port *port),
+                  void *context)
+{
+    pthread_rwlock_rdlock(&ports->lock);
+    size_t i = 0;
+    while (i < ports->count && strcmp(fg_port_name(ports->ports[i]), name) != 0) {
+        i++;
+    }
+    bool is_open = i < ports->count && !ports->opened[i]->closing;
+    if (is_open) {
+        use(context, ports->ports[i]);
+    }
+    pthread_rwlock_unlock(&ports->lock);
+    return is_open;
 }
 
 void fg_ports_resume(struct fg_ports *ports)

@@ -8,7 +8,7 @@
 
 #include <pthread.h>
 
-/* A port, and what it was opened with. The main thread's. */
+/* A port, and what it was opened with. */
 struct fg_opened;
 
 struct fg_ports {
@@ -20,7 +20,7 @@ struct fg_ports {
     pthread_rwlock_t lock;
     struct fg_port **ports; /* lock, as count; by the main thread alone they are changed */
     size_t count;
-    struct fg_opened **opened; /* as ports */
+    struct fg_opened **opened; /* the same, as ports */
     size_t capacity;
     size_t closing; /* of these */
     bool keeps;     /* what is closed is kept: its counters are told once more */
@@ -44,6 +44,11 @@ void fg_ports_close(struct fg_ports *ports, size_t index);
 
 /* Begins to close all, and keeps them until fini. */
 void fg_ports_close_all(struct fg_ports *ports);
+
+/* Calls use with the port of that name, which is not closed meanwhile; use must not block, nor open or close
+ * ports. Returns false when there is none, or it is being closed. Any thread. */
+bool fg_ports_use(struct fg_ports *ports, const char *name, void (*use)(void *context, struct fg_port *port),
+                  void *context);
 
 /* The sink has room again: ports that wait go on. Any thread. */
 void fg_ports_resume(struct fg_ports *ports);

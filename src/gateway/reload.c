@@ -223,7 +223,7 @@ static int prepare(struct fg_reload *reload, const struct fg_settings *next)
         return 0;
     }
     struct fg_publisher_options options = fg_gateway_publisher_options(gateway, next, &reload->names);
-    return fg_publisher_prepare(&options, &reload->change);
+    return fg_publisher_prepare(gateway->publisher, &options, &reload->change);
 }
 
 static void on_judge(struct fg_task *task)

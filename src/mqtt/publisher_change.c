@@ -12,7 +12,8 @@
 
 /* ---- beforehand ---- */
 
-static int prepare(const struct fg_publisher_options *options, struct fg_publisher_change *change)
+static int prepare(const struct fg_publisher *publisher, const struct fg_publisher_options *options,
+                   struct fg_publisher_change *change)
 {
     const struct fg_mqtt_settings *settings = options->settings;
     char client_id[1024];
@@ -20,7 +21,7 @@ static int prepare(const struct fg_publisher_options *options, struct fg_publish
     if (!error) {
         error = fg_inflight_init(&change->inflight, fg_session_capacity(settings));
     }
-    if (!error) {
+    if (!error && publisher->keep.spool) {
         change->done_capacity = fg_keep_done_capacity(settings);
         change->done = calloc(change->done_capacity, sizeof *change->done);
         error = change->done ? 0 : -ENOMEM;
@@ -35,7 +36,8 @@ static int prepare(const struct fg_publisher_options *options, struct fg_publish
     return fg_session_new(settings, client_id, change->topics[FG_TOPIC_STATUS], &change->session);
 }
 
-int fg_publisher_prepare(const struct fg_publisher_options *options, struct fg_publisher_change **result)
+int fg_publisher_prepare(struct fg_publisher *publisher, const struct fg_publisher_options *options,
+                         struct fg_publisher_change **result)
 {
     struct fg_publisher_change *change = calloc(1, sizeof *change);
     if (!change) {
@@ -44,7 +46,7 @@ int fg_publisher_prepare(const struct fg_publisher_options *options, struct fg_p
     change->settings = options->settings;
     change->queue_bytes = (size_t)options->queue_bytes;
     change->linger_ns = options->settings->linger_ns - options->gathered_ns;
-    int error = prepare(options, change);
+    int error = prepare(publisher, options, change);
     if (error) {
         fg_publisher_change_free(change);
         return error;
