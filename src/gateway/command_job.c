@@ -13,7 +13,7 @@ void fg_command_answer(struct fg_commands *commands, const struct fg_arrival *ar
     char topic[2048];
     const char *where = arrival->response_topic;
     if (!where) {
-        int length = snprintf(topic, sizeof topic, "%s/%.*s/result", commands->options.base,
+        int length = snprintf(topic, sizeof topic, "%s/%.*s/result", commands->base,
                               (int)address->device_length, address->device);
         if (length < 0 || (size_t)length >= sizeof topic) {
             return;

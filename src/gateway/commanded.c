@@ -8,8 +8,23 @@
 
 void fg_commanded_init(struct fg_commanded_table *table, struct fg_publisher *publisher, const char *base)
 {
-    *table = (struct fg_commanded_table){ .publisher = publisher, .base = base };
+    *table = (struct fg_commanded_table){ .publisher = publisher };
+    snprintf(table->base, sizeof table->base, "%s", base);
     pthread_mutex_init(&table->lock, NULL);
+}
+
+void fg_commanded_rename(struct fg_commanded_table *table, const char *base)
+{
+    pthread_mutex_lock(&table->lock);
+    snprintf(table->base, sizeof table->base, "%s", base);
+    pthread_mutex_unlock(&table->lock);
+}
+
+void fg_commanded_get_base(struct fg_commanded_table *table, char base[FG_COMMANDED_BASE])
+{
+    pthread_mutex_lock(&table->lock);
+    memcpy(base, table->base, sizeof table->base);
+    pthread_mutex_unlock(&table->lock);
 }
 
 void fg_commanded_fini(struct fg_commanded_table *table)

@@ -14,6 +14,7 @@
 
 #define FG_COMMANDED_BUCKETS 1024
 #define FG_COMMANDED_TOPICS  3
+#define FG_COMMANDED_BASE    1100
 
 struct fg_commanded {
     /* The table's: */
@@ -33,13 +34,16 @@ struct fg_commanded {
 
 struct fg_commanded_table {
     struct fg_publisher *publisher;
-    const char *base;
     pthread_mutex_t lock;
-    bool any; /* there was one, ever */
+    char base[FG_COMMANDED_BASE]; /* lock, as all below */
+    bool any;                     /* there was one, ever */
     struct fg_commanded *buckets[FG_COMMANDED_BUCKETS];
 };
 
 void fg_commanded_init(struct fg_commanded_table *table, struct fg_publisher *publisher, const char *base);
+/* Another base topic, for devices that are added from now on; none is there now. */
+void fg_commanded_rename(struct fg_commanded_table *table, const char *base);
+void fg_commanded_get_base(struct fg_commanded_table *table, char base[FG_COMMANDED_BASE]);
 void fg_commanded_fini(struct fg_commanded_table *table); /* none is left */
 
 /* A device is there, and subscribed for. Returns NULL without memory; name, port and identity are copied. */

@@ -49,8 +49,7 @@ static bool split(const struct fg_commands *commands, const struct fg_arrival *a
     const char *topic = arrival->topic;
     const char *stop = topic + arrival->topic_length;
     if (arrival->topic_length <= commands->base_length + 1 ||
-        memcmp(topic, commands->options.base, commands->base_length) != 0 ||
-        topic[commands->base_length] != '/') {
+        memcmp(topic, commands->base, commands->base_length) != 0 || topic[commands->base_length] != '/') {
         return false;
     }
     *address = (struct fg_command_address){ .device = topic + commands->base_length + 1 };
@@ -215,6 +214,8 @@ static void on_look(struct fg_task *task)
     if (!atomic_load(&commands->ready)) {
         return;
     }
+    fg_commanded_get_base(&commands->devices, commands->base);
+    commands->base_length = strlen(commands->base);
     if (!commands->opened && fg_commanded_any(&commands->devices)) {
         commands->opened = true;
         fg_pool_may_block(commands->options.pool);
@@ -257,7 +258,6 @@ int fg_commands_new(const struct fg_commands_options *options, struct fg_command
         return -ENOMEM;
     }
     commands->options = *options;
-    commands->base_length = strlen(options->base);
     commands->look.run = on_look;
     commands->stop.run = on_stop;
     fg_commanded_init(&commands->devices, options->publisher, options->base);
@@ -284,6 +284,11 @@ void fg_commands_ready(struct fg_commands *commands)
 {
     atomic_store(&commands->ready, true);
     fg_commands_wake(commands);
+}
+
+void fg_commands_rename(struct fg_commands *commands, const char *base)
+{
+    fg_commanded_rename(&commands->devices, base);
 }
 
 void fg_commands_wake(struct fg_commands *commands)

@@ -28,7 +28,7 @@ struct fg_commanded;
 struct fg_commands_options {
     struct fg_publisher *publisher; /* both live longer */
     struct fg_pool *pool;
-    const char *base;    /* the base topic; borrowed */
+    const char *base;    /* the base topic; copied, as journal */
     const char *journal; /* the file of what was executed; NULL: in memory alone */
     /* Hands a command to the port of that name as fg_port_command does. Returns false when there is none (any
      * more): done is not called then. Without locks held; must not block. */
@@ -47,6 +47,9 @@ void fg_commands_free(struct fg_commands *commands);
 
 /* All devices that are there from the start are known: what has come is looked at from now on. Any thread. */
 void fg_commands_ready(struct fg_commands *commands);
+
+/* Another base topic: that of devices that are added from now on. No port is open. Main thread. */
+void fg_commands_rename(struct fg_commands *commands, const char *base);
 
 /* Messages have come. Any thread. */
 void fg_commands_wake(struct fg_commands *commands);

@@ -34,6 +34,9 @@ static void source_free(struct fg_source *base)
     if (source->commanded) {
         fg_commands_remove(source->outlets->commands, source->commanded);
     }
+    if (source->base.origin) {
+        fg_publisher_forget(source->outlets->publisher, source->base.origin);
+    }
     fg_topic_free(source->topic);
     fg_topic_free(source->point_topic);
     fg_origin_unref(source->base.origin);
@@ -80,7 +83,8 @@ static void lose(struct fg_source *base, enum fg_loss reason, int64_t wall_ms)
     fg_publisher_lose(source->outlets->publisher, base->origin, reason, wall_ms, 1);
 }
 
-static int offer(struct fg_source *base, const struct fg_reading *reading)
+static int offer_by(int (*offer)(struct fg_publisher *, struct fg_message *), struct fg_source *base,
+                    const struct fg_reading *reading)
 {
     struct source *source = (struct source *)base;
     struct fg_message *first = NULL;
@@ -89,7 +93,7 @@ static int offer(struct fg_source *base, const struct fg_reading *reading)
         lose(base, error == -ENOMEM ? FG_LOSS_NO_MEMORY : FG_LOSS_TOO_LARGE, reading->wall_ms);
         return error;
     }
-    error = fg_publisher_offer(source->outlets->publisher, first);
+    error = offer(source->outlets->publisher, first);
     if (error) {
         fg_message_free_all(first);
     }
@@ -97,6 +101,16 @@ static int offer(struct fg_source *base, const struct fg_reading *reading)
         lose(base, error == -EMSGSIZE ? FG_LOSS_TOO_LARGE : FG_LOSS_SHUTDOWN, reading->wall_ms);
     }
     return error;
+}
+
+static int offer(struct fg_source *base, const struct fg_reading *reading)
+{
+    return offer_by(fg_publisher_offer, base, reading);
+}
+
+static int offer_last(struct fg_source *base, const struct fg_reading *reading)
+{
+    return offer_by(fg_publisher_offer_last, base, reading);
 }
 
 static void available(struct fg_source *base, bool online)
@@ -121,6 +135,7 @@ void fg_outlets_init(struct fg_outlets *outlets, struct fg_publisher *publisher,
     *outlets = (struct fg_outlets){ .sink = { .source_new = source_new,
                                               .source_free = source_free,
                                               .offer = offer,
+                                              .offer_last = offer_last,
                                               .lose = lose,
                                               .available = available,
                                               .context = outlets },
