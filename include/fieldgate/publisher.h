@@ -125,6 +125,16 @@ struct fg_publisher_stats {
 };
 void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_stats *stats);
 
+/* The connection, for people. */
+#define FG_BROKER_TEXT 512
+struct fg_broker_state {
+    bool connected;
+    char address[FG_BROKER_TEXT]; /* in use, or what is tried next */
+    int64_t since_ns;             /* it is connected, or has not been, since then (fg_clock_now_ns) */
+    char reason[FG_BROKER_TEXT];  /* why the last connection ended or could not be made; "": there was none */
+};
+void fg_publisher_get_broker(struct fg_publisher *publisher, struct fg_broker_state *broker);
+
 /*
  * Stops: refuses offers, delivers what waits until timeout_ns have passed, counts and logs the rest as lost
  * (shutdown), publishes "offline" for devices and gateway, disconnects, joins the thread. A thread that is

@@ -1,12 +1,13 @@
 /*
- * Start: signals blocked, loop, publisher, ports. Stop, in this order: the ports close (no new input), the
- * publisher delivers what waits, the loop ends.
+ * Start: signals blocked, loop, publisher, ports, control socket. Stop, in this order: the ports close (no
+ * new input), the publisher delivers what waits, the control socket closes, the loop ends.
  *
  *   RUNNING --SIGTERM/SIGINT--> CLOSING_PORTS --all closed--> DRAINING --publisher stopped--> DONE
  *   CLOSING_PORTS, DRAINING --second signal--> the process ends at once
  */
 #include "fieldgate/gateway.h"
 
+#include "control.h"
 #include "fieldgate/clock.h"
 #include "fieldgate/log.h"
 #include "outlet.h"
@@ -31,7 +32,7 @@ struct gateway {
     struct fg_loop loop;
     struct fg_publisher *publisher;
     struct fg_outlets outlets;
-    enum state state;
+    _Atomic enum state state; /* the main thread's; others may look */
     int64_t started_ns;
     char id[65];
     char base[1100];
@@ -44,7 +45,8 @@ struct gateway {
     struct fg_timer stats_timer;
     struct fg_task stats_stop;
     int64_t stats_due_ns;
-    struct fg_task ports_closed, drained;
+    struct fg_control *control; /* NULL: none */
+    struct fg_task ports_closed, drained, control_closed;
     pthread_t drainer;
     bool draining_thread;
     uint64_t lost_by_stop;
@@ -121,10 +123,26 @@ static void *drain(void *argument)
     return NULL;
 }
 
+static void on_control_closed(struct fg_task *task)
+{
+    struct gateway *gateway = (struct gateway *)((char *)task - offsetof(struct gateway, control_closed));
+    fg_loop_stop(&gateway->loop);
+}
+
+static void control_closed(void *context)
+{
+    struct gateway *gateway = context;
+    fg_loop_post(&gateway->loop, &gateway->control_closed);
+}
+
 static void on_drained(struct fg_task *task)
 {
     struct gateway *gateway = (struct gateway *)((char *)task - offsetof(struct gateway, drained));
-    fg_loop_stop(&gateway->loop);
+    if (gateway->control) {
+        fg_control_close(gateway->control, control_closed, gateway);
+    } else {
+        fg_loop_stop(&gateway->loop);
+    }
 }
 
 /* The publisher is stopped on a thread of its own, so that a second signal is still heard. */
@@ -283,6 +301,39 @@ static int open_ports(struct gateway *gateway)
     return error;
 }
 
+/* For the control socket. */
+static void look(void *context, struct fg_control_view *view)
+{
+    struct gateway *gateway = context;
+    pthread_mutex_lock(&gateway->ports_lock);
+    *view = (struct fg_control_view){ .publisher = gateway->publisher,
+                                      .ports = gateway->ports,
+                                      .port_count = gateway->port_count,
+                                      .queue_bytes = gateway->settings->gateway.queue_bytes,
+                                      .spools = gateway->settings->spool != NULL,
+                                      .stopping = gateway->state != RUNNING };
+}
+
+static void seen(void *context)
+{
+    struct gateway *gateway = context;
+    pthread_mutex_unlock(&gateway->ports_lock);
+}
+
+static void open_control(struct gateway *gateway)
+{
+    const struct fg_gateway_settings *settings = &gateway->settings->gateway;
+    struct fg_control_options options = { .loop = &gateway->loop,
+                                          .path = settings->control_socket,
+                                          .tap = &gateway->outlets.tap,
+                                          .gateway = gateway->id,
+                                          .event_model = gateway->loop.model->ops->name,
+                                          .workers = (size_t)settings->workers,
+                                          .started_ns = gateway->started_ns,
+                                          .hooks = { .context = gateway, .look = look, .seen = seen } };
+    gateway->control = fg_control_open(&options);
+}
+
 /* A worker has run out of readings for now. */
 static void flush(void *publisher)
 {
@@ -325,6 +376,7 @@ static void init(struct gateway *gateway, const struct fg_settings *settings)
     gateway->ports_closed.run = on_ports_closed;
     gateway->drained.run = on_drained;
     gateway->stats_stop.run = stop_stats;
+    gateway->control_closed.run = on_control_closed;
     pthread_mutex_init(&gateway->ports_lock, NULL);
 }
 
@@ -338,6 +390,7 @@ static void fini(struct gateway *gateway)
         fg_port_free(gateway->ports[i]);
     }
     free(gateway->ports);
+    fg_control_free(gateway->control);
     fg_publisher_free(gateway->publisher);
     pthread_mutex_destroy(&gateway->ports_lock);
 }
@@ -385,6 +438,7 @@ int fg_gateway_run(const struct fg_settings *settings)
         _exit(1); /* threads are under way, and nothing has been accepted */
     }
     start_stats(gateway);
+    open_control(gateway);
     fg_log(FG_LOG_INFO, "fieldgated %s: gateway %s, event model %s, %zu workers, %zu ports", FG_VERSION,
            gateway->id, model->name, (size_t)settings->gateway.workers, gateway->port_count);
     error = fg_loop_run(&gateway->loop);

@@ -2,6 +2,7 @@
 
 #include "fieldgate/clock.h"
 #include "fieldgate/log.h"
+#include "fieldgate/unix_file.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -51,8 +52,9 @@ static const struct fg_setting gateway_settings[] = {
       .type = FG_SETTING_TEXT,
       .offset = offsetof(struct fg_gateway_settings, control_socket),
       .fallback = "/run/fieldgate/control.sock",
-      .maximum = 107,
-      .help = "The socket of fieldgatectl. This version accepts the setting and opens no socket yet." },
+      .maximum = FG_UNIX_PATH_MAX,
+      .help = "The socket of fieldgatectl; \"\" is none. Its mode is 0660: who may write to it may look into "
+              "the daemon and have it reload." },
     { .key = "queue_bytes",
       .type = FG_SETTING_SIZE,
       .offset = offsetof(struct fg_gateway_settings, queue_bytes),

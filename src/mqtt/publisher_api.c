@@ -64,8 +64,8 @@ int fg_publisher_new(const struct fg_publisher_options *options, struct fg_publi
     fg_outbox_init(&publisher->outbox, (size_t)options->queue_bytes);
     fg_losses_init(&publisher->losses);
     fg_availability_init(&publisher->availability);
-    fg_connect_init(publisher);
     int error = make_locks(publisher);
+    fg_connect_init(publisher);
     if (!error) {
         error = make_topics(publisher, options->gateway);
     }
@@ -285,6 +285,13 @@ void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_
     pthread_mutex_lock(&publisher->lock);
     stats->queued = publisher->outbox.waiting + publisher->outbox.held;
     stats->queued_bytes = publisher->outbox.bytes;
+    pthread_mutex_unlock(&publisher->lock);
+}
+
+void fg_publisher_get_broker(struct fg_publisher *publisher, struct fg_broker_state *broker)
+{
+    pthread_mutex_lock(&publisher->lock);
+    *broker = publisher->broker;
     pthread_mutex_unlock(&publisher->lock);
 }
 

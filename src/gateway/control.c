@@ -1,0 +1,213 @@
+#include "control_parts.h"
+
+#include "fieldgate/clock.h"
+#include "fieldgate/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SOCKET_MODE 0660
+
+/* Without descriptors or memory, connections wait for so long. */
+#define PAUSE_NS FG_NS_PER_S
+
+static void log_failure(const char *path, int error, pid_t server)
+{
+    static const char *const effect = "fieldgatectl will not reach this daemon";
+    char name[32] = "";
+    char file[64];
+    if (error == -EADDRINUSE && server > 0) {
+        snprintf(file, sizeof file, "/proc/%d/comm", (int)server);
+        FILE *comm = fopen(file, "re");
+        if (comm) {
+            if (fgets(name, sizeof name, comm)) {
+                name[strcspn(name, "\n")] = '\0';
+            }
+            fclose(comm);
+        }
+        fg_log(FG_LOG_WARNING, "control socket %s: it is served by process %d (%s): %s", path, (int)server,
+               name[0] ? name : "another program", effect);
+    } else if (error == -EADDRINUSE) {
+        fg_log(FG_LOG_WARNING, "control socket %s: it is served by another program: %s", path, effect);
+    } else if (error == -EEXIST) {
+        fg_log(FG_LOG_WARNING, "control socket %s: what is there is not a socket: %s", path, effect);
+    } else {
+        fg_log(FG_LOG_WARNING, "control socket %s: %s%s: %s", path, strerror(-error),
+               error == -ENOENT ? " (its folder is not there)" : "", effect);
+    }
+}
+
+/* Of an accepted connection that cannot be served. It has room for one line: nothing was sent on it. */
+static void turn_away(int fd, int error)
+{
+    struct fg_buffer line;
+    fg_buffer_init(&line, 1024);
+    const char *why = error == -ENOBUFS ? "too many clients are connected" : "no memory";
+    if (error != -ECANCELED && fg_control_answer_error(&line, why) == 0) {
+        ssize_t sent = send(fd, line.bytes, line.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        (void)sent; /* it was a courtesy */
+    }
+    fg_buffer_fini(&line);
+    close(fd);
+}
+
+static void accepted(struct fg_op *op)
+{
+    struct fg_control *control = fg_channel_owner(op->channel);
+    int64_t result = op->result;
+    if (result == -ECANCELED) {
+        return;
+    }
+    if (result < 0) {
+        fg_log_limited(&control->accept_limit, FG_LOG_WARNING, NULL, NULL, "control socket: %s",
+                       strerror((int)-result));
+        fg_timer_start(&control->pause, PAUSE_NS);
+        return;
+    }
+    int error = fg_control_client_new(control, (int)result);
+    if (error) {
+        turn_away((int)result, error);
+    }
+    fg_channel_submit(control->listener, op);
+}
+
+static void pause_expired(struct fg_timer *timer)
+{
+    struct fg_control *control = (struct fg_control *)((char *)timer - offsetof(struct fg_control, pause));
+    fg_channel_submit(control->listener, &control->accept);
+}
+
+void fg_control_part_gone(struct fg_control *control, bool client)
+{
+    pthread_mutex_lock(&control->lock);
+    control->clients -= client;
+    control->open--;
+    bool last = control->closing && control->open == 0;
+    pthread_mutex_unlock(&control->lock);
+    if (last) {
+        control->closed(control->context);
+    }
+}
+
+static void listener_gone(void *owner)
+{
+    fg_control_part_gone(owner, false);
+}
+
+static void close_listener(struct fg_task *task)
+{
+    struct fg_control *control = (struct fg_control *)((char *)task - offsetof(struct fg_control, close));
+    fg_timer_stop(&control->pause);
+    fg_channel_close(control->listener, listener_gone);
+}
+
+void fg_control_begin_reload(struct fg_control *control)
+{
+    if (!control->reloading) {
+        control->reloading = true;
+        fg_loop_post(control->options.loop, &control->reload);
+    }
+}
+
+static void reload(struct fg_task *task)
+{
+    struct fg_control *control = (struct fg_control *)((char *)task - offsetof(struct fg_control, reload));
+    const struct fg_control_hooks *hooks = &control->options.hooks;
+    char problem[FG_CONTROL_PROBLEM] = "";
+    int error = hooks->reload(hooks->context, problem, sizeof problem);
+    if (error != -EINPROGRESS) {
+        if (error && !problem[0]) {
+            snprintf(problem, sizeof problem, "%s", strerror(-error));
+        }
+        fg_control_reloaded(control, error ? problem : NULL);
+    }
+}
+
+void fg_control_reloaded(struct fg_control *control, const char *problem)
+{
+    pthread_mutex_lock(&control->lock);
+    control->reloading = false;
+    for (struct fg_control_client *client = control->first; client; client = client->next) {
+        if (client->awaits_reload) {
+            client->awaits_reload = false;
+            fg_control_answer_reload(&client->waiting, problem);
+            fg_control_client_wake(client);
+        }
+    }
+    pthread_mutex_unlock(&control->lock);
+}
+
+static int listen_on(struct fg_control *control, pid_t *server)
+{
+    int fd = fg_unix_file_make(control->options.path, SOCK_STREAM, SOCKET_MODE, &control->file, server);
+    if (fd < 0) {
+        return fd;
+    }
+    int error =
+        fg_channel_new(control->options.loop->model, fd, FG_CHANNEL_STREAM, control, &control->listener);
+    if (error) {
+        fg_unix_file_remove(&control->file, control->options.path);
+        close(fd);
+        return error;
+    }
+    fg_timer_init(&control->pause, control->options.loop->timers, fg_channel_strand(control->listener),
+                  pause_expired);
+    control->accept = (struct fg_op){ .kind = FG_OP_ACCEPT, .done = accepted };
+    control->open = 1;
+    fg_channel_submit(control->listener, &control->accept);
+    return 0;
+}
+
+struct fg_control *fg_control_open(const struct fg_control_options *options)
+{
+    if (!options->path[0]) {
+        return NULL;
+    }
+    struct fg_control *control = calloc(1, sizeof *control);
+    pid_t server = 0;
+    if (!control) {
+        log_failure(options->path, -ENOMEM, 0);
+        return NULL;
+    }
+    control->options = *options;
+    control->close.run = close_listener;
+    control->reload.run = reload;
+    pthread_mutex_init(&control->lock, NULL);
+    options->tap->reading = fg_control_show;
+    options->tap->context = control;
+    int error = listen_on(control, &server);
+    if (error) {
+        log_failure(options->path, error, server);
+        fg_control_free(control);
+        return NULL;
+    }
+    snprintf(control->path, sizeof control->path, "%s", options->path);
+    control->options.path = control->path;
+    return control;
+}
+
+void fg_control_close(struct fg_control *control, void (*closed)(void *context), void *context)
+{
+    control->closed = closed;
+    control->context = context;
+    fg_unix_file_remove(&control->file, control->path);
+    pthread_mutex_lock(&control->lock);
+    control->closing = true;
+    for (struct fg_control_client *client = control->first; client; client = client->next) {
+        fg_control_client_wake(client);
+    }
+    pthread_mutex_unlock(&control->lock);
+    fg_strand_post(fg_channel_strand(control->listener), &control->close);
+}
+
+void fg_control_free(struct fg_control *control)
+{
+    if (control) {
+        pthread_mutex_destroy(&control->lock);
+        free(control);
+    }
+}
