@@ -71,7 +71,6 @@ static void put_value(const char *name, const json_t *value)
 static void put_reading(const json_t *reading, bool colour)
 {
     const char *device = json_string_value(json_object_get(reading, "device"));
-    const char *frame = json_string_value(json_object_get(reading, "text"));
     const char *hex = json_string_value(json_object_get(reading, "hex"));
     const char *name;
     json_t *value;
@@ -83,13 +82,10 @@ static void put_reading(const json_t *reading, bool colour)
     {
         put_value(name, value);
     }
-    if (frame || hex) {
-        printf("  %s", frame ? "" : "hex ");
-        put_clean(frame ? frame : hex);
-    }
-    json_int_t bytes = json_integer_value(json_object_get(reading, "bytes"));
-    if (bytes > 0) {
-        printf(" … (%lld bytes)", (long long)bytes);
+    if (hex) {
+        printf("  hex ");
+        put_clean(hex);
+        printf("… (%lld bytes)", (long long)json_integer_value(json_object_get(reading, "bytes")));
     }
     printf("\n");
 }
@@ -104,7 +100,7 @@ static bool show_line(const struct ctl_options *options, const char *line)
     json_t *answer = ctl_parse(line);
     json_int_t dropped = json_integer_value(json_object_get(answer, "dropped"));
     if (dropped > 0) {
-        fprintf(stderr, "fieldgatectl: %lld readings came faster than they could be shown\n",
+        fprintf(stderr, "fieldgatectl: %lld readings are not shown: they came too fast, or were too long\n",
                 (long long)dropped);
     } else if (answer) {
         put_reading(answer, options->colour);

@@ -15,30 +15,48 @@
 /* Without descriptors or memory, connections wait for so long. */
 #define PAUSE_NS FG_NS_PER_S
 
-static void log_failure(const char *path, int error, pid_t server)
+/* How soon a socket that could not be made is tried again, and how late at most. */
+#define RETRY_MIN_NS (FG_NS_PER_S / 4)
+#define RETRY_MAX_NS (10 * FG_NS_PER_S)
+
+/* "process 123 (fieldgated)" */
+static void name_server(pid_t server, char *text, size_t size)
 {
-    static const char *const effect = "fieldgatectl will not reach this daemon";
     char name[32] = "";
     char file[64];
-    if (error == -EADDRINUSE && server > 0) {
-        snprintf(file, sizeof file, "/proc/%d/comm", (int)server);
-        FILE *comm = fopen(file, "re");
-        if (comm) {
-            if (fgets(name, sizeof name, comm)) {
-                name[strcspn(name, "\n")] = '\0';
-            }
-            fclose(comm);
-        }
-        fg_log(FG_LOG_WARNING, "control socket %s: it is served by process %d (%s): %s", path, (int)server,
-               name[0] ? name : "another program", effect);
-    } else if (error == -EADDRINUSE) {
-        fg_log(FG_LOG_WARNING, "control socket %s: it is served by another program: %s", path, effect);
-    } else if (error == -EEXIST) {
-        fg_log(FG_LOG_WARNING, "control socket %s: what is there is not a socket: %s", path, effect);
-    } else {
-        fg_log(FG_LOG_WARNING, "control socket %s: %s%s: %s", path, strerror(-error),
-               error == -ENOENT ? " (its folder is not there)" : "", effect);
+    snprintf(file, sizeof file, "/proc/%d/comm", (int)server);
+    FILE *comm = server > 0 ? fopen(file, "re") : NULL;
+    if (comm && fgets(name, sizeof name, comm)) {
+        name[strcspn(name, "\n")] = '\0';
     }
+    if (comm) {
+        fclose(comm);
+    }
+    if (name[0]) {
+        snprintf(text, size, "process %d (%s)", (int)server, name);
+    } else {
+        snprintf(text, size, "%s", server > 0 ? "a process that is ending" : "another program");
+    }
+}
+
+static void log_failure(struct fg_control *control, int error, pid_t server)
+{
+    char text[128];
+    if (error == -EADDRINUSE) {
+        char who[80];
+        name_server(server, who, sizeof who);
+        snprintf(text, sizeof text, "it is served by %s", who);
+    } else if (error == -EEXIST) {
+        snprintf(text, sizeof text, "what is there is not a socket");
+    } else {
+        snprintf(text, sizeof text, "%s%s", strerror(-error),
+                 error == -ENOENT ? " (its folder is not there)" : "");
+    }
+    bool news = strcmp(text, control->told) != 0;
+    snprintf(control->told, sizeof control->told, "%s", text);
+    fg_log(news ? FG_LOG_WARNING : FG_LOG_DEBUG,
+           "control socket %s: %s: fieldgatectl does not reach this daemon; trying again", control->path,
+           text);
 }
 
 /* Of an accepted connection that cannot be served. It has room for one line: nothing was sent on it. */
@@ -100,9 +118,26 @@ static void listener_gone(void *owner)
 
 static void close_listener(struct fg_task *task)
 {
-    struct fg_control *control = (struct fg_control *)((char *)task - offsetof(struct fg_control, close));
+    struct fg_control *control =
+        (struct fg_control *)((char *)task - offsetof(struct fg_control, close_listener));
     fg_timer_stop(&control->pause);
     fg_channel_close(control->listener, listener_gone);
+}
+
+static void strand_gone(struct fg_strand *strand)
+{
+    fg_control_part_gone((struct fg_control *)((char *)strand - offsetof(struct fg_control, strand)), false);
+}
+
+static void close_all(struct fg_task *task)
+{
+    struct fg_control *control = (struct fg_control *)((char *)task - offsetof(struct fg_control, close));
+    fg_timer_stop(&control->retry);
+    fg_unix_file_remove(&control->file, control->path);
+    if (control->listener) {
+        fg_strand_post(fg_channel_strand(control->listener), &control->close_listener);
+    }
+    fg_strand_close(&control->strand, strand_gone);
 }
 
 void fg_control_begin_reload(struct fg_control *control)
@@ -143,23 +178,44 @@ void fg_control_reloaded(struct fg_control *control, const char *problem)
 
 static int listen_on(struct fg_control *control, pid_t *server)
 {
-    int fd = fg_unix_file_make(control->options.path, SOCK_STREAM, SOCKET_MODE, &control->file, server);
+    int fd = fg_unix_file_make(control->path, SOCK_STREAM, SOCKET_MODE, &control->file, server);
     if (fd < 0) {
         return fd;
     }
-    int error =
-        fg_channel_new(control->options.loop->model, fd, FG_CHANNEL_STREAM, control, &control->listener);
+    struct fg_loop *loop = control->options.loop;
+    int error = fg_channel_new(loop->model, fd, FG_CHANNEL_STREAM, control, &control->listener);
     if (error) {
-        fg_unix_file_remove(&control->file, control->options.path);
+        fg_unix_file_remove(&control->file, control->path);
         close(fd);
         return error;
     }
-    fg_timer_init(&control->pause, control->options.loop->timers, fg_channel_strand(control->listener),
-                  pause_expired);
+    fg_timer_init(&control->pause, loop->timers, fg_channel_strand(control->listener), pause_expired);
     control->accept = (struct fg_op){ .kind = FG_OP_ACCEPT, .done = accepted };
-    control->open = 1;
+    pthread_mutex_lock(&control->lock);
+    control->open++;
+    pthread_mutex_unlock(&control->lock);
     fg_channel_submit(control->listener, &control->accept);
     return 0;
+}
+
+/* A folder can come later, and who is in the way go: one that was killed is seen for a while. */
+static void try_to_listen(struct fg_control *control)
+{
+    pid_t server = 0;
+    int error = listen_on(control, &server);
+    if (error) {
+        log_failure(control, error, server);
+        control->delay_ns = control->delay_ns ? 2 * control->delay_ns : RETRY_MIN_NS;
+        control->delay_ns = control->delay_ns < RETRY_MAX_NS ? control->delay_ns : RETRY_MAX_NS;
+        fg_timer_start(&control->retry, control->delay_ns);
+    } else if (control->told[0]) {
+        fg_log(FG_LOG_WARNING, "control socket %s: listening", control->path);
+    }
+}
+
+static void retry_expired(struct fg_timer *timer)
+{
+    try_to_listen((struct fg_control *)((char *)timer - offsetof(struct fg_control, retry)));
 }
 
 struct fg_control *fg_control_open(const struct fg_control_options *options)
@@ -168,25 +224,23 @@ struct fg_control *fg_control_open(const struct fg_control_options *options)
         return NULL;
     }
     struct fg_control *control = calloc(1, sizeof *control);
-    pid_t server = 0;
     if (!control) {
-        log_failure(options->path, -ENOMEM, 0);
+        fg_log(FG_LOG_WARNING, "control socket %s: no memory for it", options->path);
         return NULL;
     }
     control->options = *options;
-    control->close.run = close_listener;
+    snprintf(control->path, sizeof control->path, "%s", options->path);
+    control->options.path = control->path;
+    control->open = 1;
+    control->close.run = close_all;
+    control->close_listener.run = close_listener;
     control->reload.run = reload;
+    fg_strand_init(&control->strand, options->loop->pool);
+    fg_timer_init(&control->retry, options->loop->timers, &control->strand, retry_expired);
     pthread_mutex_init(&control->lock, NULL);
     options->tap->reading = fg_control_show;
     options->tap->context = control;
-    int error = listen_on(control, &server);
-    if (error) {
-        log_failure(options->path, error, server);
-        fg_control_free(control);
-        return NULL;
-    }
-    snprintf(control->path, sizeof control->path, "%s", options->path);
-    control->options.path = control->path;
+    try_to_listen(control);
     return control;
 }
 
@@ -194,14 +248,13 @@ void fg_control_close(struct fg_control *control, void (*closed)(void *context),
 {
     control->closed = closed;
     control->context = context;
-    fg_unix_file_remove(&control->file, control->path);
     pthread_mutex_lock(&control->lock);
     control->closing = true;
     for (struct fg_control_client *client = control->first; client; client = client->next) {
         fg_control_client_wake(client);
     }
     pthread_mutex_unlock(&control->lock);
-    fg_strand_post(fg_channel_strand(control->listener), &control->close);
+    fg_strand_post(&control->strand, &control->close);
 }
 
 void fg_control_free(struct fg_control *control)

@@ -51,8 +51,8 @@ struct fg_control_options {
     struct fg_control_hooks hooks;
 };
 
-/* Makes the socket and serves it. NULL where there is to be none, or there cannot be one, which is logged.
- * Main thread. */
+/* Makes the socket and serves it; while there cannot be one, which is logged, it is tried again. NULL where
+ * there is to be none, or no memory. Main thread. */
 struct fg_control *fg_control_open(const struct fg_control_options *options);
 
 /* A reload that was in progress is done: problem is NULL or says what was wrong. Main thread. */
@@ -62,7 +62,7 @@ void fg_control_reloaded(struct fg_control *control, const char *problem);
  * thread, once. */
 void fg_control_close(struct fg_control *control, void (*closed)(void *context), void *context);
 
-/* After that, when no worker runs any more. Takes NULL. */
+/* After that. Takes NULL. */
 void fg_control_free(struct fg_control *control);
 
 #endif

@@ -55,11 +55,21 @@ struct fg_control_client {
 struct fg_control {
     struct fg_control_options options;
     char path[FG_UNIX_PATH_MAX + 1];
+
+    /* The control's own strand, of which are: */
+    struct fg_strand strand;
+    struct fg_task close;
+    struct fg_timer retry;
+    int64_t delay_ns; /* of the retry */
+    char told[128];   /* what the log says is wrong; "": nothing was */
     struct fg_unix_file file;
-    struct fg_channel *listener;
+    struct fg_channel *listener; /* NULL: the socket could not be made so far */
+
+    /* The listener's strand, of which are: */
     struct fg_op accept;
-    struct fg_timer pause; /* of the listener's strand */
-    struct fg_task close;  /* posted there */
+    struct fg_timer pause;
+    struct fg_task close_listener;
+
     struct fg_task reload; /* for the main thread */
     struct fg_log_limit accept_limit;
     void (*closed)(void *context);
@@ -69,7 +79,7 @@ struct fg_control {
     /* Under it: */
     struct fg_control_client *first;
     size_t clients;
-    size_t open; /* clients and listener that are not gone */
+    size_t open; /* strand, listener and clients that are not gone */
     bool closing;
     bool reloading;
 };

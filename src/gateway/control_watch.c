@@ -9,10 +9,10 @@
 
 #include <string.h>
 
-/* A frame that is shown itself, its first bytes. */
+/* Of a frame without fields, so many bytes are shown. */
 #define FRAME_BYTES 1024
 
-/* A line has at most 256 fields with their names, and one record's texts or a frame's own. */
+/* What would be longer, of some frame of a megabyte, is not shown. */
 #define LINE_BYTES ((size_t)1 << 20)
 
 void fg_control_tell_dropped(struct fg_control_client *client)
@@ -45,32 +45,17 @@ static void put_values(struct fg_json_writer *writer, const struct fg_reading *r
     fg_json_close(writer);
 }
 
-/* As text where it is text, else in hexadecimal; of a long one the beginning, and how long it is. */
+/* Of a frame too long to be a field: its beginning, and how long it is. */
 static void put_frame(struct fg_json_writer *writer, const struct fg_reading *reading)
 {
-    const uint8_t *frame = reading->frame;
-    size_t shown = 0;
-    size_t step;
-    while (shown < reading->frame_size && shown < FRAME_BYTES &&
-           (step = fg_utf8_step(frame + shown, reading->frame_size - shown)) > 0) {
-        shown += step;
+    size_t shown = reading->frame_size < FRAME_BYTES ? reading->frame_size : FRAME_BYTES;
+    fg_json_key(writer, "hex");
+    fg_json_put(writer, "\"");
+    for (size_t i = 0; i < shown && !writer->error; i++) {
+        writer->error = fg_buffer_printf(writer->out, "%02x", reading->frame[i]);
     }
-    bool text = shown == reading->frame_size || shown >= FRAME_BYTES;
-    if (!text) {
-        shown = reading->frame_size < FRAME_BYTES ? reading->frame_size : FRAME_BYTES;
-    }
-    fg_json_key(writer, text ? "text" : "hex");
-    if (text && !writer->error) {
-        writer->error = fg_json_put_text(writer->out, (const char *)frame, shown);
-    }
-    fg_json_put(writer, text ? "" : "\"");
-    for (size_t i = 0; !text && i < shown && !writer->error; i++) {
-        writer->error = fg_buffer_printf(writer->out, "%02x", frame[i]);
-    }
-    fg_json_put(writer, text ? "" : "\"");
-    if (shown < reading->frame_size) {
-        fg_json_number(writer, "bytes", reading->frame_size);
-    }
+    fg_json_put(writer, "\"");
+    fg_json_number(writer, "bytes", reading->frame_size);
 }
 
 static int render(struct fg_buffer *line, const struct fg_origin *origin, const struct fg_reading *reading)

@@ -163,9 +163,13 @@ static void start_daemon(struct e2e *e2e, const char *ports, va_list values)
     char *list = NULL;
     char *config = NULL;
     char spool[TEMPDIR_PATH + 96] = "";
+    char control[TEMPDIR_PATH + 16] = "";
     if (e2e->spool) {
         snprintf(spool, sizeof spool, "spool: { path = \"%s/spool.db\"; durability = \"%s\"; };\n",
                  e2e->folder, e2e->spool);
+    }
+    if (e2e->control) {
+        snprintf(control, sizeof control, "%s/control.sock", e2e->folder);
     }
     assert_true(vasprintf(&list, ports, values) >= 0);
     size_t length = strlen(list);
@@ -175,13 +179,13 @@ static void start_daemon(struct e2e *e2e, const char *ports, va_list values)
     assert_true(
         asprintf(
             &config,
-            "gateway: { id = \"gw\"; event_model = \"%s\"; control_socket = \"\"; queue_bytes = \"%s\";\n"
+            "gateway: { id = \"gw\"; event_model = \"%s\"; control_socket = \"%s\"; queue_bytes = \"%s\";\n"
             "  stats_interval = \"%s\"; shutdown_timeout = \"%s\"; %s };\n"
             "mqtt: { address = \"127.0.0.1:%u\"; reconnect_min = \"100ms\"; reconnect_max = \"200ms\"; %s "
             "};\n%s"
             "ports = (\n%s\n);\n",
-            e2e->model, e2e->queue_bytes, e2e->stats_interval, e2e->shutdown_timeout, e2e->gateway_more,
-            e2e->broker.port, e2e->mqtt_more, spool, list) >= 0);
+            e2e->model, control, e2e->queue_bytes, e2e->stats_interval, e2e->shutdown_timeout,
+            e2e->gateway_more, e2e->broker.port, e2e->mqtt_more, spool, list) >= 0);
     daemon_start(&e2e->daemon, e2e->folder, config, e2e->descriptors);
     free(list);
     free(config);
