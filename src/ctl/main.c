@@ -23,14 +23,14 @@ static const char help[] =
     "  devices            all devices: state, last reading, errors by reason\n"
     "  watch [DEVICE]     readings as they come, one a line, until interrupted\n"
     "  stats              the counters since the start\n"
-    "  check FILE         checks a configuration, as fieldgated --check does\n"
+    "  check FILE         checks a configuration as the daemon would\n"
     "  reload             has the daemon read its configuration again\n"
     "  log-level [LEVEL]  tells the log level, or sets it: error, warning, info, debug\n\n"
     "  -s, --socket PATH  the daemon's socket (" DEFAULT_SOCKET ")\n"
     "  -j, --json         what the daemon answers, as it is: one JSON object a line\n"
     "      --version      print the version and exit\n"
     "      --help         print this and exit\n\n"
-    "Exit status: 0 done, 1 the daemon says no or is not there, 2 usage; check: as fieldgated.\n";
+    "Exit status: 0 done, 1 the daemon says no or is not there, 2 usage; check: 78 for mistakes.\n";
 
 struct command {
     const char *name;

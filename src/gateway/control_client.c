@@ -90,6 +90,7 @@ static bool take_waiting(struct fg_control_client *client)
     client->output = client->waiting;
     fg_buffer_init(&client->waiting, client->output.limit);
     client->dropping = false;
+    client->reloads = client->awaits_reload; /* what has come of it is in output */
     if (client->dropped > 0) {
         fg_control_tell_dropped(client);
     }
@@ -148,7 +149,7 @@ static void begin(struct fg_control_client *client, const struct fg_control_requ
 {
     struct fg_control *control = client->control;
     if (request->command == FG_CONTROL_RELOAD && control->options.hooks.reload && !control->closing) {
-        client->awaits_reload = true;
+        client->awaits_reload = client->reloads = true;
         fg_control_begin_reload(control);
     } else if (request->command == FG_CONTROL_WATCH) {
         memcpy(client->device, request->device, sizeof client->device);
@@ -241,7 +242,7 @@ static int64_t patience_ends_ns(const struct fg_control_client *client)
 static void set_timer(struct fg_control_client *client)
 {
     int64_t ends_ns = patience_ends_ns(client);
-    if (!client->sending && (client->watches || client->awaits_reload)) {
+    if (!client->sending && (client->watches || client->reloads)) {
         fg_timer_stop(&client->timer);
     } else if ((!fg_timer_is_set(&client->timer) || client->timer.deadline_ns > ends_ns) &&
                fg_timer_set(&client->timer, ends_ns)) {
@@ -269,7 +270,7 @@ static void advance(struct fg_control_client *client)
     while (!client->closed && !send_more(client)) {
         if (client->last || (client->watches && client->ended)) {
             disconnect(client);
-        } else if (client->watches || client->awaits_reload) {
+        } else if (client->watches || client->reloads) {
             break;
         } else if (!handle_next(client)) {
             client->last = client->ended;

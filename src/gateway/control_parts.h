@@ -34,6 +34,7 @@ struct fg_control_client {
     bool ended;              /* nothing more comes from the client */
     bool last;               /* once all is sent, it is disconnected */
     bool closed;
+    bool reloads; /* nothing else is answered until the reload is */
     struct fg_timer timer;
     int64_t moved_ns; /* when something came or went last */
     struct fg_buffer input;

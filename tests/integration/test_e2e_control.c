@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -352,6 +353,33 @@ static void stalled_watcher_costs_no_reading_and_little_memory(struct e2e *e2e)
     close(other);
 }
 
+/* Time is tested, not the event model: once is enough. */
+static void who_takes_nothing_for_half_a_minute_is_disconnected(struct e2e *e2e)
+{
+    unsigned port;
+    if (strcmp(e2e->model, "reactor") != 0) {
+        return;
+    }
+    start(e2e, &port);
+    int stalled = connect_to(e2e);
+    int quiet = connect_to(e2e);
+    expect_ok(stalled, "{\"command\":\"watch\"}", true);
+    expect_ok(quiet, "{\"command\":\"watch\",\"device\":\"nobody\"}", true);
+    e2e->load = (struct load){ .port = port, .connections = 10, .lines = 2000, .line = load_line_60 };
+    load_start(&e2e->load);
+    int64_t begun_ms = wait_now_ms();
+    struct pollfd hang_up = { .fd = stalled, .events = 0 };
+    assert_int_equal(poll(&hang_up, 1, wait_left_ms(wait_deadline(45000))), 1);
+    assert_true(hang_up.revents & POLLHUP);
+    assert_true(wait_now_ms() - begun_ms >= 29000);
+    assert_int_equal(load_join(&e2e->load), 0);
+    client_print(quiet, "\n"); /* what a watcher says is not heard; it is still there */
+    struct pollfd open = { .fd = quiet, .events = 0 };
+    assert_int_equal(poll(&open, 1, 0), 0);
+    close(stalled);
+    close(quiet);
+}
+
 static void clients_do_not_hold_up_a_stop(struct e2e *e2e)
 {
     int fds[CLIENTS];
@@ -386,6 +414,7 @@ int main(void)
         E2E_TEST(hundred_connections_leave_eight_and_do_not_stay),
         E2E_TEST(who_asks_and_does_not_read_is_no_burden),
         E2E_TEST(stalled_watcher_costs_no_reading_and_little_memory),
+        E2E_TEST(who_takes_nothing_for_half_a_minute_is_disconnected),
         E2E_TEST(clients_do_not_hold_up_a_stop),
     };
     return e2e_main("e2e_control", tests, sizeof tests / sizeof tests[0]);
