@@ -118,6 +118,19 @@ static bool send_more(struct fg_control_client *client)
 
 /* ---- what is asked ---- */
 
+/* Told while the level is the more talkative one of the two. */
+static void set_level(enum fg_log_level level)
+{
+    static const char text[] = "the log level is %s from now on: so the control socket was told";
+    if (!fg_log_enabled(level)) {
+        fg_log_set_level(level);
+        fg_log(FG_LOG_INFO, text, fg_log_level_names[level]);
+    } else if (level != FG_LOG_DEBUG && fg_log_enabled(level + 1)) {
+        fg_log(FG_LOG_INFO, text, fg_log_level_names[level]);
+        fg_log_set_level(level);
+    }
+}
+
 static int answer(struct fg_control_client *client, const struct fg_control_request *request,
                   struct fg_buffer *out)
 {
@@ -133,9 +146,7 @@ static int answer(struct fg_control_client *client, const struct fg_control_requ
         return fg_control_answer_watch(out, control, request->device);
     case FG_CONTROL_LOG_LEVEL:
         if (request->level >= 0) {
-            fg_log_set_level((enum fg_log_level)request->level);
-            fg_log(FG_LOG_INFO, "the log level is %s now, as the control socket was told",
-                   fg_log_level_names[request->level]);
+            set_level((enum fg_log_level)request->level);
         }
         return fg_control_answer_level(out);
     case FG_CONTROL_RELOAD:
