@@ -42,9 +42,9 @@ struct command {
 
 static void show_reload(const json_t *answer, bool colour)
 {
-    (void)answer;
+    const char *outcome = json_string_value(json_object_get(answer, "outcome"));
     (void)colour;
-    printf("reloaded\n");
+    printf("%s\n", outcome && outcome[0] ? outcome : "reloaded");
 }
 
 static void show_level(const json_t *answer, bool colour)

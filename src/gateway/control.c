@@ -152,24 +152,21 @@ static void reload(struct fg_task *task)
 {
     struct fg_control *control = (struct fg_control *)((char *)task - offsetof(struct fg_control, reload));
     const struct fg_control_hooks *hooks = &control->options.hooks;
-    char problem[FG_CONTROL_PROBLEM] = "";
-    int error = hooks->reload(hooks->context, problem, sizeof problem);
+    char outcome[FG_CONTROL_OUTCOME] = "";
+    int error = hooks->reload(hooks->context, outcome, sizeof outcome);
     if (error != -EINPROGRESS) {
-        if (error && !problem[0]) {
-            snprintf(problem, sizeof problem, "%s", strerror(-error));
-        }
-        fg_control_reloaded(control, error ? problem : NULL);
+        fg_control_reloaded(control, error == 0, outcome[0] || !error ? outcome : strerror(-error));
     }
 }
 
-void fg_control_reloaded(struct fg_control *control, const char *problem)
+void fg_control_reloaded(struct fg_control *control, bool applied, const char *outcome)
 {
     pthread_mutex_lock(&control->lock);
     control->reloading = false;
     for (struct fg_control_client *client = control->first; client; client = client->next) {
         if (client->awaits_reload) {
             client->awaits_reload = false;
-            fg_control_answer_reload(&client->waiting, problem);
+            fg_control_answer_reload(&client->waiting, applied, outcome);
             fg_control_client_wake(client);
         }
     }

@@ -25,7 +25,7 @@ struct fg_control_view {
     bool stopping;
 };
 
-#define FG_CONTROL_PROBLEM 2048
+#define FG_CONTROL_OUTCOME 2048
 
 struct fg_control_hooks {
     void *context;
@@ -34,10 +34,10 @@ struct fg_control_hooks {
     void (*seen)(void *context);
     /*
      * Reads the configuration again; main thread. Returns 0 when that is done; -EINPROGRESS:
-     * fg_control_reloaded will be called; or another negative errno, problem being filled in: the old
-     * configuration goes on. NULL: this is not possible.
+     * fg_control_reloaded will be called; or another negative errno: the old configuration goes on. outcome
+     * says in words what was done, or what is wrong. NULL: this is not possible.
      */
-    int (*reload)(void *context, char *problem, size_t size);
+    int (*reload)(void *context, char *outcome, size_t size);
 };
 
 struct fg_control_options {
@@ -55,8 +55,8 @@ struct fg_control_options {
  * there is to be none, or no memory. Main thread. */
 struct fg_control *fg_control_open(const struct fg_control_options *options);
 
-/* A reload that was in progress is done: problem is NULL or says what was wrong. Main thread. */
-void fg_control_reloaded(struct fg_control *control, const char *problem);
+/* A reload that was in progress is done; or it is not, for what outcome says. Main thread. */
+void fg_control_reloaded(struct fg_control *control, bool applied, const char *outcome);
 
 /* Removes the socket and disconnects all; closed(context) is called on a worker when that is done. Main
  * thread, once. */

@@ -34,12 +34,13 @@ int fg_control_answer_error(struct fg_buffer *out, const char *why)
     return end(&writer);
 }
 
-int fg_control_answer_reload(struct fg_buffer *out, const char *problem)
+int fg_control_answer_reload(struct fg_buffer *out, bool applied, const char *outcome)
 {
-    if (problem) {
-        return fg_control_answer_error(out, problem);
+    if (!applied) {
+        return fg_control_answer_error(out, outcome);
     }
     struct fg_json_writer writer = begin(out, true);
+    fg_json_text(&writer, "outcome", outcome);
     return end(&writer);
 }
 

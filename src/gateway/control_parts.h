@@ -108,7 +108,7 @@ int fg_control_answer_error(struct fg_buffer *out, const char *why);
 int fg_control_answer_status(struct fg_buffer *out, struct fg_control *control);
 int fg_control_answer_devices(struct fg_buffer *out, struct fg_control *control);
 int fg_control_answer_stats(struct fg_buffer *out, struct fg_control *control);
-int fg_control_answer_reload(struct fg_buffer *out, const char *problem);
+int fg_control_answer_reload(struct fg_buffer *out, bool applied, const char *outcome);
 int fg_control_answer_level(struct fg_buffer *out);
 int fg_control_answer_watch(struct fg_buffer *out, struct fg_control *control, const char *device);
 

@@ -293,6 +293,7 @@ void fg_publisher_get_broker(struct fg_publisher *publisher, struct fg_broker_st
     pthread_mutex_lock(&publisher->lock);
     *broker = publisher->broker;
     pthread_mutex_unlock(&publisher->lock);
+    broker->connected = atomic_load_explicit(&publisher->connected, memory_order_relaxed);
 }
 
 /* The thread is held in a look-up (or reads certificates), and ends when it comes out: then it touches

@@ -93,11 +93,11 @@ static void assert_answer(int fd, const char *expected)
 static void reload_is_answered_when_it_is_done(void **state)
 {
     struct bench bench;
-    begin(&bench, state, 0, NULL);
+    begin(&bench, state, 0, "1 port opened");
     int fd = client_unix(bench.path, SOCK_STREAM);
     client_print(fd, RELOAD "\n" RELOAD "\n");
-    assert_answer(fd, "{\"protocol\":1,\"ok\":true}");
-    assert_answer(fd, "{\"protocol\":1,\"ok\":true}");
+    assert_answer(fd, "{\"protocol\":1,\"ok\":true,\"outcome\":\"1 port opened\"}");
+    assert_answer(fd, "{\"protocol\":1,\"ok\":true,\"outcome\":\"1 port opened\"}");
     WAIT_FOR(bench.reloads == 2);
     close(fd);
     end(&bench);
@@ -126,7 +126,7 @@ static void wait_taken(int fd)
 
 static void tell_done(void *argument)
 {
-    fg_control_reloaded(((struct bench *)argument)->control, NULL);
+    fg_control_reloaded(((struct bench *)argument)->control, true, "");
 }
 
 static void all_who_asked_meanwhile_are_answered_by_one_reload(void **state)
@@ -149,8 +149,8 @@ static void all_who_asked_meanwhile_are_answered_by_one_reload(void **state)
     json_decref(ctl_request(later, "{\"command\":\"log-level\"}"));
     close(later);
     fixture_on_main(bench.fixture, tell_done, &bench);
-    assert_answer(first, "{\"protocol\":1,\"ok\":true}");
-    assert_answer(second, "{\"protocol\":1,\"ok\":true}");
+    assert_answer(first, "{\"protocol\":1,\"ok\":true,\"outcome\":\"\"}");
+    assert_answer(second, "{\"protocol\":1,\"ok\":true,\"outcome\":\"\"}");
     assert_true(client_wait_closed(second, 5000));
     WAIT_FOR(bench.reloads == 1);
     close(first);
