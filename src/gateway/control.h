@@ -17,6 +17,7 @@ struct fg_control;
 
 /* What there is to look at. */
 struct fg_control_view {
+    char gateway[65]; /* its id */
     struct fg_publisher *publisher;
     struct fg_port *const *ports;
     size_t port_count;
@@ -42,10 +43,9 @@ struct fg_control_hooks {
 
 struct fg_control_options {
     struct fg_loop *loop;
-    const char *path;    /* of the socket; "" is none */
-    struct fg_tap *tap;  /* nobody else's, and not yet in use */
-    const char *gateway; /* these two live as long as the control */
-    const char *event_model;
+    const char *path;        /* of the socket; "" is none */
+    struct fg_tap *tap;      /* nobody else's, and not yet in use */
+    const char *event_model; /* lives as long as the control */
     size_t workers;
     int64_t started_ns;
     struct fg_control_hooks hooks;

@@ -216,6 +216,7 @@ static void put_view(struct fg_json_writer *writer, const struct fg_control_view
         fg_port_get_stats(view->ports[i], &stats);
         received += stats.received;
     }
+    fg_json_text(writer, "gateway", view->gateway);
     fg_json_text(writer, "state", view->stopping ? "stopping" : "running");
     fg_json_number(writer, "received", received);
     put_broker(writer, view);
@@ -233,7 +234,6 @@ int fg_control_answer_status(struct fg_buffer *out, struct fg_control *control)
     struct fg_control_view view = { 0 };
     struct fg_json_writer writer = begin(out, true);
     fg_json_text(&writer, "version", FG_VERSION);
-    fg_json_text(&writer, "gateway", options->gateway);
     fg_json_number(&writer, "pid", (uint64_t)getpid());
     fg_json_seconds(&writer, "uptime_s", fg_clock_now_ns() - options->started_ns);
     fg_json_text(&writer, "event_model", options->event_model);

@@ -312,6 +312,7 @@ static void look(void *context, struct fg_control_view *view)
                                       .queue_bytes = gateway->settings->gateway.queue_bytes,
                                       .spools = gateway->settings->spool != NULL,
                                       .stopping = gateway->state != RUNNING };
+    snprintf(view->gateway, sizeof view->gateway, "%s", gateway->id);
 }
 
 static void seen(void *context)
@@ -326,7 +327,6 @@ static void open_control(struct gateway *gateway)
     struct fg_control_options options = { .loop = &gateway->loop,
                                           .path = settings->control_socket,
                                           .tap = &gateway->outlets.tap,
-                                          .gateway = gateway->id,
                                           .event_model = gateway->loop.model->ops->name,
                                           .workers = (size_t)settings->workers,
                                           .started_ns = gateway->started_ns,

@@ -44,7 +44,6 @@ static void open_control(void *argument)
     const struct fg_control_options options = { .loop = &bench->fixture->loop,
                                                 .path = bench->path,
                                                 .tap = &bench->tap,
-                                                .gateway = "gw",
                                                 .event_model = "any",
                                                 .hooks = { .context = bench, .reload = reload } };
     bench->control = fg_control_open(&options);
