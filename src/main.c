@@ -34,7 +34,7 @@ static const char help[] =
     "      --version          print the version and exit\n"
     "      --help             print this and exit\n\n"
     "Exit status: 0 clean stop, 1 runtime failure, 2 usage, 78 configuration.\n"
-    "Signals: SIGTERM and SIGINT stop, SIGUSR1 logs the statistics.\n";
+    "Signals: SIGTERM and SIGINT stop, SIGHUP reloads the configuration, SIGUSR1 logs the statistics.\n";
 
 static int find_name(const char *const *names, const char *name)
 {
@@ -166,15 +166,10 @@ int main(int argc, char **argv)
         fg_config_free(config);
         return good ? 0 : EXIT_BAD_CONFIGURATION;
     }
-    struct fg_settings settings = *(const struct fg_settings *)fg_config_settings(config);
-    if (options.event_model >= 0) {
-        settings.gateway.event_model = options.event_model;
-    }
-    if (options.log_level >= 0) {
-        settings.gateway.log_level = options.log_level;
-    }
-    fg_log_set_level((enum fg_log_level)settings.gateway.log_level);
-    status = fg_gateway_run(&settings);
-    fg_config_free(config);
-    return status;
+    const struct fg_gateway_options gateway = { .file = options.file,
+                                                .config = config,
+                                                .event_model = options.event_model,
+                                                .log_level = options.log_level,
+                                                .problem = tell_problem };
+    return fg_gateway_run(&gateway);
 }

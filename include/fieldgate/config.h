@@ -29,6 +29,22 @@ int fg_config_read(const char *path, const struct fg_schema *schema,
 const void *fg_config_settings(const struct fg_config *config);
 void fg_config_free(struct fg_config *config);
 
+/*
+ * Whether two structs of one schema say the same, with all that they hold: texts, lists, groups, variants.
+ * Lines of the file are not looked at. Pure; any thread.
+ */
+bool fg_config_is_same(const struct fg_schema *schema, const void *a, const void *b);
+
+/*
+ * Calls visit for each setting in which two structs of one schema differ, in the order of the table, with its
+ * path ("mqtt.tls.ca_file") and its row. A list, a variant and a group that only one of them has count as one
+ * setting. path is valid until visit returns. Pure; any thread.
+ */
+void fg_config_each_difference(const struct fg_schema *schema, const void *a, const void *b,
+                               void (*visit)(void *context, const char *path,
+                                             const struct fg_setting *setting),
+                               void *context);
+
 /* Writes the reference page (Markdown) of a schema: every group, key, type, range, unit, default and help.
  * Returns 0, -EINVAL when a table has a default that does not parse (marked "not valid" on the page), -EIO,
  * -ENOMEM. */

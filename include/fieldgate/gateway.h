@@ -4,6 +4,7 @@
 #ifndef FIELDGATE_GATEWAY_H
 #define FIELDGATE_GATEWAY_H
 
+#include "fieldgate/config.h"
 #include "fieldgate/port.h"
 #include "fieldgate/publisher.h"
 #include "fieldgate/setting.h"
@@ -33,7 +34,17 @@ extern const struct fg_schema fg_settings_schema;
  */
 extern const char *const fg_event_model_names[];
 
+struct fg_gateway_options {
+    const char *file;         /* the configuration, to be read again by a reload */
+    struct fg_config *config; /* what it says, by fg_settings_schema; the gateway's from the call on */
+    int event_model;          /* in place of what the file says, as log_level; -1: as it says */
+    int log_level;
+    /* Told of each problem of a file that is read again; any thread, one at a time. */
+    void (*problem)(void *context, const char *problem);
+    void *context;
+};
+
 /* Runs until a signal stops it. Logs what goes wrong. Returns the exit status: 0 or 1. */
-int fg_gateway_run(const struct fg_settings *settings);
+int fg_gateway_run(const struct fg_gateway_options *options);
 
 #endif

@@ -42,8 +42,11 @@ void fg_loop_block_signals(const sigset_t *signals);
 int fg_loop_open(struct fg_loop *loop, const struct fg_model_ops *ops, size_t workers,
                  const sigset_t *signals, void (*signal)(void *context, int number), void *context);
 
-/* How long a turn is to be, within the bounds above; before the loop runs. Returns how long it will be. */
-int64_t fg_loop_set_turn(struct fg_loop *loop, int64_t turn_ns);
+/* How long a turn will be when it is to be so long: within the bounds above. */
+int64_t fg_loop_turn_ns(int64_t turn_ns);
+
+/* How long a turn is to be. Main thread. */
+void fg_loop_set_turn(struct fg_loop *loop, int64_t turn_ns);
 
 /* Runs until fg_loop_stop. Returns 0, or a negative errno when waiting fails. */
 int fg_loop_run(struct fg_loop *loop);

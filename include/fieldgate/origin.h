@@ -41,6 +41,7 @@ struct fg_origin {
     bool known;
     bool online;
     bool announced; /* the broker has been given the present availability */
+    bool gone;      /* nobody will set it any more */
     struct fg_hole holes[FG_LOSS_COUNT];
     /* Fixed: */
     const char *port;   /* both stand behind the struct */

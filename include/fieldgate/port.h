@@ -96,6 +96,9 @@ struct fg_sink {
     /* Takes a reading. Returns 0; or -ENOBUFS: no room, the caller has it still and is resumed when there is;
      * any other fault the sink has counted as lost itself. */
     int (*offer)(struct fg_source *source, const struct fg_reading *reading);
+    /* The same for a reading of a port that closes, where nothing will keep it until there is room: it may go
+     * beyond the bound of other readings. May be NULL. */
+    int (*offer_last)(struct fg_source *source, const struct fg_reading *reading);
     void (*lose)(struct fg_source *source, enum fg_loss reason, int64_t wall_ms);
     void (*available)(struct fg_source *source, bool online);
     /* Where a reading counts as accepted only when the sink has saved it: a mark behind all that was offered
@@ -131,7 +134,8 @@ enum fg_takes fg_port_takes(const struct fg_port_settings *port, const struct fg
 
 /*
  * Hands a command to the device of that identity. It is answered by command->done, once: at the latest when
- * the port closes (link down), and perhaps before this returns. Any thread, until fg_port_close; never blocks.
+ * the port closes (link down), and perhaps before this returns. Any thread, until fg_port_close; never
+ * blocks.
  */
 void fg_port_command(struct fg_port *port, const char *identity, size_t length, struct fg_command *command);
 

@@ -83,6 +83,10 @@ int fg_publisher_start(struct fg_publisher *publisher);
  */
 int fg_publisher_offer(struct fg_publisher *publisher, struct fg_message *first);
 
+/* The same for what has nowhere else to wait: there is room for it far beyond the bound (twice, or 4 MiB
+ * more). room is not called for it. */
+int fg_publisher_offer_last(struct fg_publisher *publisher, struct fg_message *first);
+
 /* Publishes what was offered, as far as the connection takes it at once; the rest is the thread's. After a
  * batch of offers; cheap when there is nothing. Any thread; never blocks for the broker. */
 void fg_publisher_flush(struct fg_publisher *publisher);
@@ -106,6 +110,10 @@ void fg_publisher_lose(struct fg_publisher *publisher, struct fg_origin *origin,
 
 /* The availability of a device; told when it changes, and again on each connect. Any thread. */
 void fg_publisher_set_available(struct fg_publisher *publisher, struct fg_origin *origin, bool online);
+
+/* The device is gone: it is told to be offline, and its availability is kept no longer than it takes for the
+ * broker to know. Nothing if another origin has taken its place. Any thread. */
+void fg_publisher_forget(struct fg_publisher *publisher, struct fg_origin *origin);
 
 /* Publishes the statistics on {base}/stats, QoS 0, if the broker is there; the latest only. Copies. Any
  * thread. */
@@ -134,6 +142,25 @@ struct fg_broker_state {
     char reason[FG_BROKER_TEXT];  /* why the last connection ended or could not be made; "": there was none */
 };
 void fg_publisher_get_broker(struct fg_publisher *publisher, struct fg_broker_state *broker);
+
+/*
+ * Other settings while it is at work, but for the spool, which stays. First all is made for them that can
+ * fail: returns 0, or a negative errno, the reason being logged. Of the options, spool, room and context are
+ * not looked at. Reads the password and key files; any thread.
+ */
+struct fg_publisher_change;
+int fg_publisher_prepare(const struct fg_publisher_options *options, struct fg_publisher_change **change);
+void fg_publisher_change_free(struct fg_publisher_change *change);
+
+/*
+ * Then the thread takes them on: it leaves the broker, which publishes the Will, and connects anew. Nothing
+ * that waits is lost; what was not acknowledged is handed over again, and may come twice (QoS 2, too). Owns
+ * change from here on. When the settings before are not used any more, applied is called on the publisher's
+ * thread; that can take as long as a name look-up that is under way, and is not done after a stop. Not while
+ * another change is waiting; only between fg_publisher_start and fg_publisher_stop.
+ */
+void fg_publisher_change(struct fg_publisher *publisher, struct fg_publisher_change *change,
+                         void (*applied)(void *context), void *context);
 
 /*
  * Stops: refuses offers, delivers what waits until timeout_ns have passed, counts and logs the rest as lost

@@ -11,7 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The types of settings, and the C type of the field that each fills. */
+/* The types of settings, and the C type of the field that each fills. Whoever goes along a table handles all
+ * of them. */
 enum fg_setting_type {
     /* bool */
     FG_SETTING_BOOLEAN,
@@ -41,6 +42,7 @@ enum fg_setting_type {
     /* struct fg_chosen: a group whose "type" names one of variants */
     FG_SETTING_VARIANT,
 };
+#define FG_SETTING_TYPES (FG_SETTING_VARIANT + 1)
 
 struct fg_texts {
     size_t count;
@@ -99,6 +101,8 @@ struct fg_setting {
      * (key is then "allow[2]"), const int64_t * or const double * of a number. Runs for what the file says,
      * not for defaults. */
     void (*check)(struct fg_check *check, const char *key, const void *field);
+    /* A reload does not apply it: a change waits for the next start. */
+    bool restart;
 };
 
 struct fg_schema {

@@ -282,7 +282,7 @@ static void put_row(struct page *page, const struct fg_setting *row)
     put_range(page, row);
     fputs(" | ", page->out);
     put_cell(page->out, row->help);
-    fputs(" |\n", page->out);
+    fputs(row->restart ? " **Restart.** |\n" : " |\n", page->out);
 }
 
 static void put_table(struct page *page, const struct fg_schema *schema)

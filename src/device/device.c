@@ -114,18 +114,25 @@ static void judge(const struct fg_device *device, const struct fg_reading *readi
     }
 }
 
+static int offer(const struct fg_device *device, const struct fg_reading *reading)
+{
+    const struct fg_sink *sink = device->port->sink;
+    bool last = sink->offer_last && atomic_load_explicit(&device->port->closing, memory_order_relaxed);
+    return last ? sink->offer_last(device->source, reading) : sink->offer(device->source, reading);
+}
+
 /* Judges and offers, under the device's lock. A reading that was held is not device->held any more. Returns
  * 0, or -ENOBUFS: nothing has changed. */
 static int judge_and_offer(struct fg_device *device, const struct fg_reading *reading, int64_t now_ns)
 {
     const struct fg_sink *sink = device->port->sink;
     if (!device->report || device->stopping || reading->count == 0) {
-        return sink->offer(device->source, reading) == -ENOBUFS ? -ENOBUFS : 0;
+        return offer(device, reading) == -ENOBUFS ? -ENOBUFS : 0;
     }
     struct judged judged;
     judge(device, reading, now_ns, &judged);
     if (judged.now.count > 0) {
-        if (sink->offer(device->source, &judged.now) == -ENOBUFS) {
+        if (offer(device, &judged.now) == -ENOBUFS) {
             return -ENOBUFS;
         }
         fg_report_published(device->report, judged.now.fields, judged.now.count, now_ns);

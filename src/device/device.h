@@ -54,6 +54,7 @@ struct fg_port {
     struct fg_strand strand; /* of the devices' timers */
     struct fg_task end;
     bool by_port, by_peer; /* identity */
+    atomic_bool closing;   /* fg_port_close was called */
     bool own_links;        /* every link belongs to the port's one device */
     const char *identity_key;
     size_t identity_key_length;

@@ -133,6 +133,7 @@ void fg_port_close(struct fg_port *port, void (*closed)(void *context), void *co
 {
     port->closed = closed;
     port->context = context;
+    atomic_store(&port->closing, true);
     pthread_mutex_lock(&port->lock);
     struct fg_endpoint *endpoint = port->endpoint;
     port->endpoint = NULL;

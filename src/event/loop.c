@@ -97,12 +97,16 @@ int fg_loop_open(struct fg_loop *loop, const struct fg_model_ops *ops, size_t wo
     return error;
 }
 
-int64_t fg_loop_set_turn(struct fg_loop *loop, int64_t turn_ns)
+int64_t fg_loop_turn_ns(int64_t turn_ns)
 {
-    loop->pace.interval_ns = turn_ns < FG_LOOP_TURN_NS       ? FG_LOOP_TURN_NS
-                             : turn_ns > FG_LOOP_TURN_MAX_NS ? FG_LOOP_TURN_MAX_NS
-                                                             : turn_ns;
-    return loop->pace.interval_ns;
+    return turn_ns < FG_LOOP_TURN_NS       ? FG_LOOP_TURN_NS
+           : turn_ns > FG_LOOP_TURN_MAX_NS ? FG_LOOP_TURN_MAX_NS
+                                           : turn_ns;
+}
+
+void fg_loop_set_turn(struct fg_loop *loop, int64_t turn_ns)
+{
+    loop->pace.interval_ns = fg_loop_turn_ns(turn_ns);
 }
 
 static void rest(int64_t rest_ns)

@@ -30,6 +30,9 @@ static enum fg_payload payload_of(const struct fg_port_settings *port,
 static void source_free(struct fg_source *base)
 {
     struct source *source = (struct source *)base;
+    if (source->base.origin) {
+        fg_publisher_forget(source->outlets->publisher, source->base.origin);
+    }
     fg_topic_free(source->topic);
     fg_topic_free(source->point_topic);
     fg_origin_unref(source->base.origin);
@@ -82,7 +85,8 @@ static void show(struct fg_tap *tap, const struct fg_origin *origin, const struc
     }
 }
 
-static int offer(struct fg_source *base, const struct fg_reading *reading)
+static int offer_by(int (*offer)(struct fg_publisher *, struct fg_message *), struct fg_source *base,
+                    const struct fg_reading *reading)
 {
     struct source *source = (struct source *)base;
     struct fg_message *first = NULL;
@@ -91,7 +95,7 @@ static int offer(struct fg_source *base, const struct fg_reading *reading)
         lose(base, error == -ENOMEM ? FG_LOSS_NO_MEMORY : FG_LOSS_TOO_LARGE, reading->wall_ms);
         return error;
     }
-    error = fg_publisher_offer(source->outlets->publisher, first);
+    error = offer(source->outlets->publisher, first);
     if (error) {
         fg_message_free_all(first);
     } else {
@@ -101,6 +105,16 @@ static int offer(struct fg_source *base, const struct fg_reading *reading)
         lose(base, error == -EMSGSIZE ? FG_LOSS_TOO_LARGE : FG_LOSS_SHUTDOWN, reading->wall_ms);
     }
     return error;
+}
+
+static int offer(struct fg_source *base, const struct fg_reading *reading)
+{
+    return offer_by(fg_publisher_offer, base, reading);
+}
+
+static int offer_last(struct fg_source *base, const struct fg_reading *reading)
+{
+    return offer_by(fg_publisher_offer_last, base, reading);
 }
 
 static void available(struct fg_source *base, bool online)
@@ -125,6 +139,7 @@ void fg_outlets_init(struct fg_outlets *outlets, struct fg_publisher *publisher,
     *outlets = (struct fg_outlets){ .sink = { .source_new = source_new,
                                               .source_free = source_free,
                                               .offer = offer,
+                                              .offer_last = offer_last,
                                               .lose = lose,
                                               .available = available,
                                               .context = outlets },

@@ -32,6 +32,7 @@ static const struct fg_setting gateway_settings[] = {
       .offset = offsetof(struct fg_gateway_settings, event_model),
       .fallback = "reactor",
       .choices = fg_event_model_names,
+      .restart = true,
       .help = "How I/O is done. A model that cannot run here ends the daemon with the reason; `auto` takes "
               "the best "
               "one that can." },
@@ -41,6 +42,7 @@ static const struct fg_setting gateway_settings[] = {
       .fallback = "2",
       .minimum = 1,
       .maximum = 16,
+      .restart = true,
       .help = "Threads that decode, and in the reactor read and write." },
     { .key = "log_level",
       .type = FG_SETTING_CHOICE,
@@ -53,6 +55,7 @@ static const struct fg_setting gateway_settings[] = {
       .offset = offsetof(struct fg_gateway_settings, control_socket),
       .fallback = "/run/fieldgate/control.sock",
       .maximum = FG_UNIX_PATH_MAX,
+      .restart = true,
       .help = "The socket of fieldgatectl; \"\" is none. Its mode is 0660: who may write to it may look into "
               "the daemon and have it reload." },
     { .key = "queue_bytes",
@@ -107,6 +110,7 @@ static const struct fg_setting all_settings[] = {
       .type = FG_SETTING_OPTIONAL,
       .offset = offsetof(struct fg_settings, spool),
       .schema = &fg_spool_schema,
+      .restart = true,
       .help = "Keeping readings on disk." },
     { .key = "ports",
       .type = FG_SETTING_LIST,
@@ -146,7 +150,9 @@ const struct fg_schema fg_settings_schema = {
     .name = "fieldgate.cfg",
     .help = "The configuration file is in libconfig's format. Durations are texts with a unit (\"250ms\", "
             "\"5s\", "
-            "\"10min\", \"6h\", \"7d\"), and so are sizes (\"64KiB\", \"16MiB\").",
+            "\"10min\", \"6h\", \"7d\"), and so are sizes (\"64KiB\", \"16MiB\").\n\nA reload "
+            "(SIGHUP) applies every setting but those that say **Restart.**: a change of these waits for the "
+            "next start.",
     .size = sizeof(struct fg_settings),
     .settings = all_settings,
     .check = check_names,

@@ -14,7 +14,8 @@ static void forget_origin(struct fg_availability *known, struct fg_origin **link
     *link = origin->next_known;
     known->count--;
     known->pending -= !origin->announced;
-    origin->known = false;
+    known->gone -= origin->gone;
+    origin->known = origin->gone = false;
     origin->next_known = NULL;
     fg_origin_unref(origin);
 }
@@ -34,6 +35,19 @@ static void set_announced(struct fg_availability *known, struct fg_origin *origi
     }
 }
 
+/* The oldest of those that are gone and need not be told go first. */
+static void forget_gone(struct fg_availability *known, size_t most)
+{
+    struct fg_origin **link = &known->first;
+    while (*link && known->gone > most) {
+        if ((*link)->gone && (*link)->announced) {
+            forget_origin(known, link);
+        } else {
+            link = &(*link)->next_known;
+        }
+    }
+}
+
 static int learn(struct fg_availability *known, struct fg_origin *origin)
 {
     /* After a reload the same device can come with another origin; there must not be two voices for one
@@ -44,6 +58,11 @@ static int learn(struct fg_availability *known, struct fg_origin *origin)
             forget_origin(known, link);
         } else {
             link = &(*link)->next_known;
+        }
+    }
+    if (known->count >= FG_AVAILABILITY_MAX) {
+        forget_gone(known, 0);
+        for (link = &known->first; *link; link = &(*link)->next_known) {
         }
     }
     if (known->count >= FG_AVAILABILITY_MAX) {
@@ -73,6 +92,16 @@ int fg_availability_set(struct fg_availability *known, struct fg_origin *origin,
     return 1;
 }
 
+int fg_availability_retire(struct fg_availability *known, struct fg_origin *origin)
+{
+    if (!origin->known || origin->gone) {
+        return 0;
+    }
+    origin->gone = true;
+    known->gone++;
+    return fg_availability_set(known, origin, false);
+}
+
 void fg_availability_forget(struct fg_availability *known)
 {
     for (struct fg_origin *origin = known->first; origin; origin = origin->next_known) {
@@ -93,6 +122,7 @@ void fg_availability_all_offline(struct fg_availability *known)
 struct fg_origin *fg_availability_take(struct fg_availability *known, bool *online)
 {
     if (known->pending == 0) {
+        forget_gone(known, FG_AVAILABILITY_GONE_MAX);
         return NULL;
     }
     struct fg_origin *origin = known->first;

@@ -17,35 +17,65 @@ void fg_outbox_fini(struct fg_outbox *outbox)
     outbox->waiting = 0;
 }
 
+/* What a chain comes to. */
+struct extent {
+    struct fg_message *last;
+    size_t count, bytes;
+};
+
+static struct extent measure(struct fg_message *first)
+{
+    struct extent extent = { 0 };
+    for (struct fg_message *message = first; message; message = message->next) {
+        extent.bytes += fg_message_bytes(message);
+        extent.count++;
+        extent.last = message;
+    }
+    return extent;
+}
+
+static void append(struct fg_outbox *outbox, struct fg_message *first, const struct extent *extent)
+{
+    if (extent->last) {
+        *outbox->tail = first;
+        outbox->tail = &extent->last->next;
+        outbox->waiting += extent->count;
+        outbox->offered += extent->count;
+        outbox->bytes += extent->bytes;
+    }
+}
+
 int fg_outbox_append(struct fg_outbox *outbox, struct fg_message *first)
 {
-    size_t bytes = 0;
-    size_t count = 0;
-    struct fg_message *last = NULL;
-    for (struct fg_message *message = first; message; message = message->next) {
-        bytes += fg_message_bytes(message);
-        count++;
-        last = message;
-    }
-    if (!last) {
-        return 0;
-    }
-    if (bytes > outbox->limit) {
+    struct extent extent = measure(first);
+    if (extent.bytes > outbox->limit) {
         return -EMSGSIZE;
     }
-    if (bytes > outbox->limit - outbox->bytes) {
-        if (bytes > outbox->refused_bytes) {
-            outbox->refused_bytes = bytes;
+    if (outbox->bytes > outbox->limit || extent.bytes > outbox->limit - outbox->bytes) {
+        if (extent.bytes > outbox->refused_bytes) {
+            outbox->refused_bytes = extent.bytes;
         }
         atomic_store_explicit(&outbox->full, true, memory_order_release);
         return -ENOBUFS;
     }
-    *outbox->tail = first;
-    outbox->tail = &last->next;
-    outbox->waiting += count;
-    outbox->offered += count;
-    outbox->bytes += bytes;
+    append(outbox, first, &extent);
     return 0;
+}
+
+int fg_outbox_append_last(struct fg_outbox *outbox, struct fg_message *first)
+{
+    struct extent extent = measure(first);
+    size_t more = outbox->limit > FG_OUTBOX_LAST_BYTES ? outbox->limit : FG_OUTBOX_LAST_BYTES;
+    if (outbox->bytes + extent.bytes > outbox->limit + more) {
+        return -ENOBUFS;
+    }
+    append(outbox, first, &extent);
+    return 0;
+}
+
+void fg_outbox_set_limit(struct fg_outbox *outbox, size_t limit)
+{
+    outbox->limit = limit;
 }
 
 struct fg_message *fg_outbox_take(struct fg_outbox *outbox, size_t count)

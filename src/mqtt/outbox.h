@@ -33,6 +33,14 @@ void fg_outbox_fini(struct fg_outbox *outbox); /* frees what waits */
  * until fg_outbox_reopen; -EMSGSIZE: never. */
 int fg_outbox_append(struct fg_outbox *outbox, struct fg_message *first);
 
+/* Appends a chain that cannot wait elsewhere: up to twice the bound, or FG_OUTBOX_LAST_BYTES more than it.
+ * Returns 0, -ENOBUFS. */
+#define FG_OUTBOX_LAST_BYTES ((size_t)4 << 20)
+int fg_outbox_append_last(struct fg_outbox *outbox, struct fg_message *first);
+
+/* Another bound. What is there stays, even if it is more. */
+void fg_outbox_set_limit(struct fg_outbox *outbox, size_t limit);
+
 /* Takes up to count messages from the front, as a chain; NULL when nothing waits. */
 struct fg_message *fg_outbox_take(struct fg_outbox *outbox, size_t count);
 

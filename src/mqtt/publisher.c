@@ -1,3 +1,4 @@
+#include "publisher_change.h"
 #include "publisher_connect.h"
 #include "publisher_parts.h"
 
@@ -156,12 +157,16 @@ static int64_t next_ns(struct fg_publisher *publisher)
     if (publisher->phase == FG_DELIVERING && publisher->session->state == FG_SESSION_UP) {
         next = fg_sooner(next, farewell_ns(publisher));
     }
+    next = fg_sooner(next, publisher->change_ns);
     return publisher->phase == FG_RUNNING ? next : fg_sooner(next, publisher->stop_deadline_ns);
 }
 
 static int poll_ms(struct fg_publisher *publisher, unsigned wants)
 {
     int64_t now_ns = fg_clock_now_ns();
+    if (fg_change_is_news(publisher)) {
+        return 0;
+    }
     if (fg_flow_is_due(publisher, wants, now_ns)) {
         return 0;
     }
@@ -248,6 +253,7 @@ static void *run(void *argument)
             }
             fg_connect_note(publisher);
         }
+        publisher->change_ns = fg_change_step(publisher, now_ns);
         fg_keep_step(publisher, now_ns);
         fg_connect_step(publisher, now_ns);
         if (publisher->session->state == FG_SESSION_UP) {

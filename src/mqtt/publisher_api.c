@@ -23,19 +23,33 @@ static char *topic_below(const char *base, const char *name)
     return asprintf(&topic, "%s/%s", base, name) < 0 ? NULL : topic;
 }
 
-static int make_topics(struct fg_publisher *publisher, const char *gateway)
+int fg_publisher_make_topics(const struct fg_mqtt_settings *settings, const char *gateway,
+                             char *topics[FG_TOPIC_COUNT])
 {
     char base[1024];
-    if (fg_mqtt_expand(publisher->settings->base_topic, gateway, base, sizeof base) != 0) {
+    if (fg_mqtt_expand(settings->base_topic, gateway, base, sizeof base) != 0) {
         return -EMSGSIZE;
     }
-    publisher->base = strdup(base);
-    publisher->status_topic = topic_below(base, "status");
-    publisher->loss_topic = topic_below(base, "loss");
-    publisher->stats_topic = topic_below(base, "stats");
-    return publisher->base && publisher->status_topic && publisher->loss_topic && publisher->stats_topic
-               ? 0
-               : -ENOMEM;
+    topics[FG_TOPIC_BASE] = strdup(base);
+    topics[FG_TOPIC_STATUS] = topic_below(base, "status");
+    topics[FG_TOPIC_LOSS] = topic_below(base, "loss");
+    topics[FG_TOPIC_STATS] = topic_below(base, "stats");
+    bool made = true;
+    for (size_t i = 0; i < FG_TOPIC_COUNT; i++) {
+        made = made && topics[i];
+    }
+    return made ? 0 : -ENOMEM;
+}
+
+static int make_topics(struct fg_publisher *publisher, const char *gateway)
+{
+    char *topics[FG_TOPIC_COUNT] = { NULL };
+    int error = fg_publisher_make_topics(publisher->settings, gateway, topics);
+    publisher->base = topics[FG_TOPIC_BASE];
+    publisher->status_topic = topics[FG_TOPIC_STATUS];
+    publisher->loss_topic = topics[FG_TOPIC_LOSS];
+    publisher->stats_topic = topics[FG_TOPIC_STATS];
+    return error;
 }
 
 static int make_locks(struct fg_publisher *publisher)
@@ -58,6 +72,8 @@ int fg_publisher_new(const struct fg_publisher_options *options, struct fg_publi
         return -ENOMEM;
     }
     publisher->settings = options->settings;
+    publisher->change_ns = INT64_MAX;
+    atomic_init(&publisher->batch, fg_session_capacity(options->settings));
     publisher->linger_ns = options->settings->linger_ns - options->gathered_ns;
     publisher->room = options->room;
     publisher->context = options->context;
@@ -97,6 +113,7 @@ void fg_publisher_free(struct fg_publisher *publisher)
     if (!publisher || publisher->abandoned) {
         return;
     }
+    fg_publisher_change_free(publisher->change);
     fg_keep_fini(publisher);
     fg_session_free(publisher->session);
     if (publisher->inflight.entries) {
@@ -121,16 +138,27 @@ void fg_publisher_free(struct fg_publisher *publisher)
     free(publisher);
 }
 
-int fg_publisher_offer(struct fg_publisher *publisher, struct fg_message *first)
+static int offer(struct fg_publisher *publisher, struct fg_message *first,
+                 int (*append)(struct fg_outbox *outbox, struct fg_message *first))
 {
     int64_t now_ns = publisher->keep.spool ? fg_clock_now_ns() : 0;
     for (struct fg_message *message = first; message; message = message->next) {
         message->offered_ns = now_ns;
     }
     pthread_mutex_lock(&publisher->lock);
-    int error = atomic_load(&publisher->stopping) ? -ESHUTDOWN : fg_outbox_append(&publisher->outbox, first);
+    int error = atomic_load(&publisher->stopping) ? -ESHUTDOWN : append(&publisher->outbox, first);
     pthread_mutex_unlock(&publisher->lock);
     return error;
+}
+
+int fg_publisher_offer(struct fg_publisher *publisher, struct fg_message *first)
+{
+    return offer(publisher, first, fg_outbox_append);
+}
+
+int fg_publisher_offer_last(struct fg_publisher *publisher, struct fg_message *first)
+{
+    return offer(publisher, first, fg_outbox_append_last);
 }
 
 static size_t count_waiting(struct fg_publisher *publisher, bool *half)
@@ -183,7 +211,7 @@ void fg_publisher_flush(struct fg_publisher *publisher)
         fg_publisher_wake(publisher, half ? FG_WANT_SAVE | FG_WANT_SPACE : FG_WANT_SAVE);
     }
     if (pthread_mutex_trylock(&publisher->turn) != 0) {
-        bool batch = waiting >= (size_t)publisher->settings->max_inflight;
+        bool batch = waiting >= atomic_load_explicit(&publisher->batch, memory_order_relaxed);
         fg_publisher_wake(publisher, batch ? FG_WANT_MESSAGES | FG_WANT_BATCH : FG_WANT_MESSAGES);
         return;
     }
@@ -246,6 +274,17 @@ void fg_publisher_set_available(struct fg_publisher *publisher, struct fg_origin
         fg_log_limited(&publisher->known_limit, FG_LOG_WARNING, origin->port, origin->device,
                        "has no status of its own: there are %d devices with one already",
                        FG_AVAILABILITY_MAX);
+    }
+}
+
+void fg_publisher_forget(struct fg_publisher *publisher, struct fg_origin *origin)
+{
+    pthread_mutex_lock(&publisher->lock);
+    int changed =
+        atomic_load(&publisher->stopping) ? 0 : fg_availability_retire(&publisher->availability, origin);
+    pthread_mutex_unlock(&publisher->lock);
+    if (changed > 0) {
+        fg_publisher_wake(publisher, FG_WANT_CONTROL);
     }
 }
 

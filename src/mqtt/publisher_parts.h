@@ -1,7 +1,8 @@
 /*
  * The inside of the publisher, shared between its files: publisher_api.c (calls from other threads),
- * publisher.c (the thread), publisher_connect.c (when and where to connect), publisher_flow.c (what is handed
- * to the connection and what comes back), publisher_spool.c (what goes to the disk and is read back).
+ * publisher.c (the thread), publisher_change.c (other settings), publisher_connect.c (when and where to
+ * connect), publisher_flow.c (what is handed to the connection and what comes back), publisher_spool.c (what
+ * goes to the disk and is read back).
  *
  * The order of readings, oldest first: in flight; again; taken; on the disk past keep.last; keep.unsaved; the
  * outbox.
@@ -45,7 +46,7 @@ enum fg_stop_phase { FG_RUNNING, FG_DELIVERING, FG_FAREWELL, FG_LEAVING };
 enum fg_status_due { FG_STATUS_TOLD, FG_STATUS_ONLINE, FG_STATUS_OFFLINE };
 
 struct fg_publisher {
-    /* Fixed: */
+    /* Fixed, but for a change of settings (publisher_change.c): */
     const struct fg_mqtt_settings *settings;
     int64_t linger_ns;
     void (*room)(void *context);
@@ -54,6 +55,7 @@ struct fg_publisher {
     char *status_topic;
     char *loss_topic;
     char *stats_topic;
+    atomic_size_t batch; /* messages that are worth waking the thread for while it lingers */
 
     /* Between threads: */
     pthread_mutex_t lock;
@@ -67,9 +69,10 @@ struct fg_publisher {
     int64_t stop_deadline_ns;
     int64_t stop_timeout_ns;
     uint64_t lost_by_stop;
-    bool finished;   /* the thread has nothing more to do */
-    bool connecting; /* the thread is where it may be held: in fg_session_connect */
-    bool abandoned;  /* it was, at the end of a stop: it must touch nothing any more */
+    struct fg_publisher_change *change; /* other settings, to be taken on; NULL: none */
+    bool finished;                      /* the thread has nothing more to do */
+    bool connecting;                    /* the thread is where it may be held: in fg_session_connect */
+    bool abandoned;                     /* it was, at the end of a stop: it must touch nothing any more */
     atomic_bool stopping;
     atomic_bool connected;
     atomic_uint wants;
@@ -111,6 +114,7 @@ struct fg_publisher {
     int64_t lost_ns;         /* when the last connection was lost */
     int64_t tick_ns;         /* UP: when the library wants its turn */
     int64_t linger_until_ns; /* 0: nothing lingers */
+    int64_t change_ns;       /* until when a change waits */
     struct fg_connector connector;
     char last_reason[sizeof((struct fg_session *)0)->reason];
 };
@@ -156,6 +160,15 @@ void fg_flow_release(struct fg_publisher *publisher, const struct fg_message *me
 
 /* A reading that the broker will not get: counts it and frees it. */
 void fg_flow_lose(struct fg_publisher *publisher, struct fg_message *message, enum fg_loss reason);
+
+/* publisher_api.c */
+
+enum { FG_TOPIC_BASE, FG_TOPIC_STATUS, FG_TOPIC_LOSS, FG_TOPIC_STATS, FG_TOPIC_COUNT };
+
+/* The publisher's own topics, the caller's to free one by one, on failure too. Returns 0, -EMSGSIZE, -ENOMEM.
+ */
+int fg_publisher_make_topics(const struct fg_mqtt_settings *settings, const char *gateway,
+                             char *topics[FG_TOPIC_COUNT]);
 
 /* publisher.c */
 

@@ -359,6 +359,11 @@ void fg_keep_save_all(struct fg_publisher *publisher, bool losses)
     fg_keep_settle(publisher, error);
 }
 
+size_t fg_keep_done_capacity(const struct fg_mqtt_settings *settings)
+{
+    return 2 * fg_session_capacity(settings) + 16;
+}
+
 int fg_keep_init(struct fg_publisher *publisher, const struct fg_spool_settings *settings)
 {
     struct fg_keep *keep = &publisher->keep;
@@ -367,7 +372,7 @@ int fg_keep_init(struct fg_publisher *publisher, const struct fg_spool_settings 
         return 0;
     }
     keep->settings = settings;
-    keep->done_capacity = 2 * fg_session_capacity(publisher->settings) + 16;
+    keep->done_capacity = fg_keep_done_capacity(publisher->settings);
     keep->done = calloc(keep->done_capacity, sizeof *keep->done);
     const struct fg_spool_options options = { .settings = settings, .events = &events, .context = publisher };
     int error = keep->done ? fg_spool_new(&options, &keep->spool) : -ENOMEM;

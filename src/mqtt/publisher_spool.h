@@ -75,6 +75,10 @@ struct fg_keep {
  * somebody has to do something. */
 int fg_keep_init(struct fg_publisher *publisher, const struct fg_spool_settings *settings);
 
+/* Of done. */
+struct fg_mqtt_settings;
+size_t fg_keep_done_capacity(const struct fg_mqtt_settings *settings);
+
 /* Closes it; what is unsaved is freed. Uses the disk. */
 void fg_keep_fini(struct fg_publisher *publisher);
 

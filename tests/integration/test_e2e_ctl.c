@@ -342,6 +342,29 @@ static void log_level_is_told_and_set(struct e2e *e2e)
     ctl_free(&ctl);
 }
 
+static void reload_is_done_when_it_is_answered(struct e2e *e2e)
+{
+    struct ctl ctl;
+    unsigned first = client_free_port();
+    unsigned second = client_free_port();
+    e2e->control = true;
+    e2e_start(e2e, E2E_TCP("in") E2E_RAW "}", first);
+    e2e_rewrite(e2e, E2E_TCP("in") E2E_RAW "}, " E2E_TCP("more") E2E_RAW "}", first, second);
+    run(&ctl, e2e, "reload");
+    assert_int_equal(ctl.status, 0);
+    assert_non_null(strstr(ctl.out, "1 new"));
+    ctl_free(&ctl);
+    json_t *status = run_json(e2e, "status", 0);
+    named(status, "ports", "more");
+    json_decref(status);
+    e2e_rewrite(e2e, E2E_TCP("in") E2E_RAW "}, " E2E_TCP("in") E2E_RAW "}", first, second);
+    run(&ctl, e2e, "reload");
+    assert_int_equal(ctl.status, 1);
+    assert_non_null(strstr(ctl.err, "the configuration stays as it was: "));
+    assert_non_null(strstr(ctl.err, "ports[1].name"));
+    ctl_free(&ctl);
+}
+
 static void check_says_what_the_daemon_says(struct e2e *e2e)
 {
     char path[TEMPDIR_PATH];
@@ -445,6 +468,7 @@ int main(void)
         E2E_TEST(watch_ends_with_its_reader),
         E2E_TEST(watch_tells_when_the_daemon_stops),
         E2E_TEST(log_level_is_told_and_set),
+        E2E_TEST(reload_is_done_when_it_is_answered),
         E2E_TEST(check_says_what_the_daemon_says),
         E2E_TEST(without_a_daemon_the_remedy_is_told),
         E2E_TEST(wrong_usage_is_status_two),

@@ -167,7 +167,7 @@ static void hup_does_not_disturb(struct e2e *e2e)
     client_print(fd, "a,1,x\n");
     e2e_expect(e2e, "a/state", "a,1,x");
     daemon_signal(&e2e->daemon, SIGHUP);
-    assert_true(daemon_wait_log(&e2e->daemon, "reload", 5000));
+    assert_true(daemon_wait_log(&e2e->daemon, "reload: done", 5000));
     client_print(fd, "a,2,x\n");
     e2e_expect(e2e, "a/state", "a,2,x");
     close(fd);

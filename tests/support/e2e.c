@@ -158,7 +158,18 @@ int e2e_main(const char *group, const struct e2e_test *tests, size_t count)
     return failed > 0;
 }
 
-static void start_daemon(struct e2e *e2e, const char *ports, va_list values)
+/* Nothing more comes from a daemon that has ended: no need to wait for the deadline. */
+static void assert_running(const struct e2e *e2e)
+{
+    siginfo_t about = { 0 };
+    if (e2e->daemon.pid > 0 &&
+        waitid(P_PID, (id_t)e2e->daemon.pid, &about, WEXITED | WNOHANG | WNOWAIT) == 0 && about.si_pid != 0) {
+        fail_msg("the daemon has ended");
+    }
+}
+
+/* The whole configuration (free it). */
+static char *make_config(const struct e2e *e2e, const char *ports, va_list values)
 {
     char *list = NULL;
     char *config = NULL;
@@ -186,9 +197,66 @@ static void start_daemon(struct e2e *e2e, const char *ports, va_list values)
             "ports = (\n%s\n);\n",
             e2e->model, control, e2e->queue_bytes, e2e->stats_interval, e2e->shutdown_timeout,
             e2e->gateway_more, e2e->broker.port, e2e->mqtt_more, spool, list) >= 0);
-    daemon_start(&e2e->daemon, e2e->folder, config, e2e->descriptors);
     free(list);
+    return config;
+}
+
+static void start_daemon(struct e2e *e2e, const char *ports, va_list values)
+{
+    char *config = make_config(e2e, ports, values);
+    daemon_start(&e2e->daemon, e2e->folder, config, e2e->descriptors);
     free(config);
+}
+
+static void rewrite(struct e2e *e2e, const char *ports, va_list values)
+{
+    char *config = make_config(e2e, ports, values);
+    char path[TEMPDIR_PATH];
+    tempdir_write(e2e->folder, "next.cfg", config, strlen(config), path);
+    assert_int_equal(rename(path, e2e->daemon.config), 0);
+    free(config);
+}
+
+void e2e_rewrite(struct e2e *e2e, const char *ports, ...)
+{
+    va_list values;
+    va_start(values, ports);
+    rewrite(e2e, ports, values);
+    va_end(values);
+}
+
+unsigned e2e_count_log(const struct e2e *e2e, const char *text)
+{
+    unsigned count = 0;
+    char *log = tempdir_read(e2e->daemon.log, NULL);
+    for (const char *at = log; at && (at = strstr(at, text)); at += strlen(text)) {
+        count++;
+    }
+    free(log);
+    return count;
+}
+
+void e2e_wait_log(struct e2e *e2e, const char *text, unsigned times)
+{
+    int64_t deadline = wait_deadline(PATIENCE_MS);
+    while (e2e_count_log(e2e, text) < times) {
+        assert_running(e2e);
+        if (wait_over(deadline)) {
+            fail_msg("\"%s\" is not in the log %u times", text, times);
+        }
+        wait_nap();
+    }
+}
+
+void e2e_reload(struct e2e *e2e, const char *ports, ...)
+{
+    unsigned done = e2e_count_log(e2e, "reload: done");
+    va_list values;
+    va_start(values, ports);
+    rewrite(e2e, ports, values);
+    va_end(values);
+    daemon_signal(&e2e->daemon, SIGHUP);
+    e2e_wait_log(e2e, "reload: done", done + 1);
 }
 
 void e2e_start_broker(struct e2e *e2e)
@@ -231,16 +299,6 @@ void e2e_start_broker_unseen(struct e2e *e2e)
     e2e_start_broker(e2e);
     e2e_subscribe(e2e);
     daemon_signal(&e2e->daemon, SIGCONT);
-}
-
-/* Nothing more comes from a daemon that has ended: no need to wait for the deadline. */
-static void assert_running(const struct e2e *e2e)
-{
-    siginfo_t about = { 0 };
-    if (e2e->daemon.pid > 0 &&
-        waitid(P_PID, (id_t)e2e->daemon.pid, &about, WEXITED | WNOHANG | WNOWAIT) == 0 && about.si_pid != 0) {
-        fail_msg("the daemon has ended");
-    }
 }
 
 static const struct subscriber_message *take(struct e2e *e2e, const char *topic, int64_t ms)

@@ -88,6 +88,17 @@ void e2e_subscribe(struct e2e *e2e);
 void e2e_start_daemon(struct e2e *e2e, const char *ports, ...) __attribute__((format(printf, 2, 3)));
 void e2e_wait_online(struct e2e *e2e);
 
+/* Writes the configuration of the running daemon anew, as a whole at once: these ports, and what the frame
+ * says now. */
+void e2e_rewrite(struct e2e *e2e, const char *ports, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same, and has it reload, which must go well. */
+void e2e_reload(struct e2e *e2e, const char *ports, ...) __attribute__((format(printf, 2, 3)));
+
+/* How often a text stands in the daemon's log; and until it does. */
+unsigned e2e_count_log(const struct e2e *e2e, const char *text);
+void e2e_wait_log(struct e2e *e2e, const char *text, unsigned times);
+
 /* Starts the broker while the daemon runs, and subscribes before the daemon can connect to it. */
 void e2e_start_broker_unseen(struct e2e *e2e);
 

@@ -49,7 +49,7 @@ static void each_type_has_its_row(void **state)
     assert_line(page, "| `gateway` | group [Gateway](#gateway) | all defaults |  | The whole. |");
     assert_line(page, "| `tls` | group [Proof](#proof) | absent |  | Turns it on. |");
     assert_line(page, "| `ports` | list of groups [Port](#port) | required | 1..4 items | The wires. |");
-    assert_line(page, "| `workers` | integer | `2` | 1..16 threads | How many. |");
+    assert_line(page, "| `workers` | integer | `2` | 1..16 threads | How many. **Restart.** |");
     assert_line(
         page,
         "| `log_level` | choice | `\"info\"` | `\"error\"`, `\"warning\"`, `\"info\"`, `\"debug\"` | How "

@@ -220,6 +220,45 @@ static void a_flood_of_losses_is_told_once_a_second(void **state)
     fg_losses_fini(&losses);
 }
 
+static void what_cannot_wait_is_taken_beyond_the_bound_which_is_bounded_too(void **state)
+{
+    (void)state;
+    struct fg_outbox outbox;
+    fg_outbox_init(&outbox, 300);
+    assert_int_equal(fg_outbox_append(&outbox, message_of('a', 300)), 0);
+    size_t taken = 300;
+    struct fg_message *more = message_of('b', 500);
+    while (fg_outbox_append_last(&outbox, more) == 0) {
+        taken += 500;
+        more = message_of('b', 500);
+    }
+    assert_in_range(taken, FG_OUTBOX_LAST_BYTES - 500, FG_OUTBOX_LAST_BYTES + 300);
+    assert_int_equal(outbox.bytes, taken);
+    assert_int_equal(fg_outbox_append(&outbox, more), -EMSGSIZE);
+    fg_message_free(more);
+    fg_outbox_fini(&outbox);
+}
+
+static void a_lower_bound_refuses_until_enough_has_gone(void **state)
+{
+    (void)state;
+    struct fg_outbox outbox;
+    fg_outbox_init(&outbox, 1000);
+    assert_int_equal(fg_outbox_append(&outbox, message_of('a', 400)), 0);
+    assert_int_equal(fg_outbox_append(&outbox, message_of('b', 400)), 0);
+    fg_outbox_set_limit(&outbox, 500); /* what is there stays */
+    struct fg_message *more = message_of('c', 100);
+    assert_int_equal(fg_outbox_append(&outbox, more), -ENOBUFS);
+    assert_false(fg_outbox_reopen(&outbox));
+    fg_message_free_all(fg_outbox_take(&outbox, 2));
+    fg_outbox_release(&outbox, 1, 400);
+    assert_false(fg_outbox_reopen(&outbox));
+    fg_outbox_release(&outbox, 1, 400);
+    assert_true(fg_outbox_reopen(&outbox));
+    assert_int_equal(fg_outbox_append(&outbox, more), 0);
+    fg_outbox_fini(&outbox);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +267,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_bound_is_strict_and_a_chain_is_taken_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(room_comes_once_below_three_quarters, set_up, tear_down),
         cmocka_unit_test_setup_teardown(room_comes_only_for_what_was_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_cannot_wait_is_taken_beyond_the_bound_which_is_bounded_too,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_lower_bound_refuses_until_enough_has_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(flights_are_found_by_identifier_and_kept_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(losses_merge_into_one_range, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_flood_of_losses_is_told_once_a_second, set_up, tear_down),
