@@ -286,6 +286,9 @@ void e2e_start(struct e2e *e2e, const char *ports, ...)
     start_daemon(e2e, ports, values);
     va_end(values);
     e2e_wait_online(e2e);
+    if (e2e->control) { /* the broker can be faster */
+        assert_true(daemon_wait_log(&e2e->daemon, "gateway gw, event model ", PATIENCE_MS));
+    }
 }
 
 void e2e_wait_online(struct e2e *e2e)
