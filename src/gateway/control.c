@@ -4,6 +4,7 @@
 #include "fieldgate/log.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 #define RETRY_MIN_NS (FG_NS_PER_S / 4)
 #define RETRY_MAX_NS (10 * FG_NS_PER_S)
 
-/* "process 123 (fieldgated)" */
+/* "process 123 (fieldgated)", as far as it can be seen. */
 static void name_server(pid_t server, char *text, size_t size)
 {
     char name[32] = "";
@@ -34,8 +35,11 @@ static void name_server(pid_t server, char *text, size_t size)
     }
     if (name[0]) {
         snprintf(text, size, "process %d (%s)", (int)server, name);
+    } else if (server > 0) { /* it is hidden from us, or it has ended and is not gone yet */
+        bool ended = kill(server, 0) < 0 && errno == ESRCH;
+        snprintf(text, size, "process %d%s", (int)server, ended ? ", which is ending" : "");
     } else {
-        snprintf(text, size, "%s", server > 0 ? "a process that is ending" : "another program");
+        snprintf(text, size, "another program");
     }
 }
 
