@@ -28,6 +28,8 @@ struct fg_origin {
     atomic_ullong published;                 /* messages handed to the broker connection */
     atomic_ullong acknowledged;              /* of those, acknowledged (QoS 0: written) */
     atomic_ullong lost[FG_LOSS_COUNT];       /* messages lost */
+    _Atomic int64_t taken_ns;                /* when its latest reading came (fg_clock_now_ns); 0: none has */
+    atomic_bool available; /* as the device was last found; of those with an availability also below */
     /* Of a device that is asked: requests, those that were not answered, answers that were exceptions, and
      * periods in which it was not asked. */
     atomic_ullong polls, timeouts, exceptions, missed;

@@ -10,6 +10,7 @@
 #include "fieldgate/modbus_point.h"
 #include "fieldgate/origin.h"
 #include "fieldgate/setting.h"
+#include "fieldgate/transport.h"
 #include "fieldgate/value.h"
 
 #include <stdbool.h>
@@ -152,7 +153,15 @@ struct fg_port_stats {
     uint64_t rejected[FG_REASON_COUNT];
 };
 
+/* What has become of a port's opening. */
+struct fg_port_state {
+    const char *transport; /* "serial", … */
+    bool closed;           /* it ends; else see struct fg_endpoint_state */
+    struct fg_endpoint_state endpoint;
+};
+
 const char *fg_port_name(const struct fg_port *port);
+void fg_port_get_state(struct fg_port *port, struct fg_port_state *state);
 void fg_port_get_stats(struct fg_port *port, struct fg_port_stats *stats);
 
 /* Calls visit for each device known, in no order, with the port's lock held: visit must not call the port. */

@@ -204,6 +204,16 @@ struct fg_publisher_stats {
 };
 void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_stats *stats);
 
+/* The connection, for people. */
+#define FG_BROKER_TEXT 512
+struct fg_broker_state {
+    bool connected;
+    char address[FG_BROKER_TEXT]; /* in use, or what is tried next */
+    int64_t since_ns;             /* it is connected, or has not been, since then (fg_clock_now_ns) */
+    char reason[FG_BROKER_TEXT];  /* why the last connection ended or could not be made; "": there was none */
+};
+void fg_publisher_get_broker(struct fg_publisher *publisher, struct fg_broker_state *broker);
+
 /*
  * Other settings while it is at work, but for the spool, which stays. First all is made for them that can
  * fail: returns 0, or a negative errno, the reason being logged. Of the options, spool, room and context are

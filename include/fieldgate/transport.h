@@ -88,6 +88,16 @@ int fg_endpoint_open(const struct fg_endpoint_options *options, struct fg_endpoi
 /* Links that stopped reading for want of room go on. Any thread; cheap when there are none. */
 void fg_endpoint_resume(struct fg_endpoint *endpoint);
 
+/* What became of the opening. trouble is what the log was told last about it, "" when nothing is wrong. */
+#define FG_ENDPOINT_TEXT 384
+struct fg_endpoint_state {
+    bool up;
+    char trouble[FG_ENDPOINT_TEXT];
+};
+
+/* Any thread, before fg_endpoint_close. */
+void fg_endpoint_get_state(struct fg_endpoint *endpoint, struct fg_endpoint_state *state);
+
 /*
  * Closes all: listening ends, links go down. When everything is gone, closed(port) is called on a worker, and
  * the endpoint is no more. Any thread, once; may be called while the endpoint is still opening.

@@ -188,6 +188,7 @@ static void set_available(struct fg_device *device, bool online)
 {
     if (device->online != online) {
         device->online = online;
+        atomic_store_explicit(&device->source->origin->available, online, memory_order_relaxed);
         device->port->sink->available(device->source, online);
     }
 }
@@ -311,6 +312,7 @@ int fg_device_take(struct fg_device *device, const struct fg_reading *reading, c
     }
     if (error == 0) {
         fg_count(&device->source->origin->received, 1);
+        atomic_store_explicit(&device->source->origin->taken_ns, reading->taken_ns, memory_order_relaxed);
     }
     if (device->held && !had_held) {
         ask_for_timer(device);

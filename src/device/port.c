@@ -165,6 +165,17 @@ const char *fg_port_name(const struct fg_port *port)
     return port->settings->name;
 }
 
+void fg_port_get_state(struct fg_port *port, struct fg_port_state *state)
+{
+    *state = (struct fg_port_state){ .transport = port->settings->transport.variant->name };
+    pthread_mutex_lock(&port->lock);
+    state->closed = !port->endpoint;
+    if (port->endpoint) {
+        fg_endpoint_get_state(port->endpoint, &state->endpoint);
+    }
+    pthread_mutex_unlock(&port->lock);
+}
+
 void fg_port_get_stats(struct fg_port *port, struct fg_port_stats *stats)
 {
     *stats =

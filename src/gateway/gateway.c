@@ -1,7 +1,7 @@
 /*
- * Start: signals blocked, loop, publisher, ports. Stop, in this order: the ports close (no new input), the
- * commands are answered, the publisher delivers what waits, the loop ends. A second signal during a stop ends
- * the process at once.
+ * Start: signals blocked, loop, publisher, ports, control socket. Stop, in this order: the ports close (no
+ * new input), the commands are answered, the publisher delivers what waits, the control socket closes, the
+ * loop ends. A second signal during a stop ends the process at once.
  */
 #include "fieldgate/gateway.h"
 
@@ -63,10 +63,15 @@ static void *drain(void *argument)
     return NULL;
 }
 
+static void end_loop(struct fg_gateway *gateway)
+{
+    fg_loop_stop(&gateway->loop);
+}
+
 static void on_drained(struct fg_task *task)
 {
     struct fg_gateway *gateway = (struct fg_gateway *)((char *)task - offsetof(struct fg_gateway, drained));
-    fg_loop_stop(&gateway->loop);
+    fg_inspection_close(&gateway->inspection, end_loop);
 }
 
 /* The publisher is stopped on a thread of its own, so that a second signal is still heard. */
@@ -106,6 +111,7 @@ static void on_port_closed(void *context)
 static void begin_stop(struct fg_gateway *gateway)
 {
     gateway->state = FG_GATEWAY_CLOSING_PORTS;
+    fg_inspection_update(&gateway->inspection);
     fg_reload_stop(&gateway->reload);
     fg_reporting_set_interval(&gateway->reporting, 0);
     fg_ports_close_all(&gateway->ports);
@@ -275,6 +281,7 @@ static void run(struct fg_gateway *gateway)
         pthread_join(gateway->drainer, NULL);
     }
     fg_loop_close(&gateway->loop);
+    fg_inspection_fini(&gateway->inspection);
     fg_reload_fini(&gateway->reload);
     fg_ports_fini(&gateway->ports);
     fg_commands_free(gateway->commands);
@@ -301,6 +308,7 @@ static int run_generation(const struct fg_gateway_options *options, struct fg_ge
     int error = start(&gateway, model, &signals);
     if (!error) {
         fg_reporting_set_interval(&gateway.reporting, settings->stats_interval_ns);
+        fg_inspection_open(&gateway.inspection, &gateway, model->name);
         fg_log(FG_LOG_INFO, "fieldgated %s: gateway %s, event model %s, %zu workers, %zu ports", FG_VERSION,
                gateway.names.id, model->name, (size_t)settings->workers, gateway.ports.count);
         run(&gateway);

@@ -83,6 +83,15 @@ static void lose(struct fg_source *base, enum fg_loss reason, int64_t wall_ms)
     fg_publisher_lose(source->outlets->publisher, base->origin, reason, wall_ms, 1);
 }
 
+/* Nobody watches, nearly always: that must cost nothing. */
+static void show(struct fg_tap *tap, const struct fg_origin *origin, const struct fg_reading *reading)
+{
+    if (atomic_load_explicit(&tap->watchers, memory_order_relaxed) > 0 &&
+        atomic_load_explicit(&tap->watchers, memory_order_acquire) > 0) {
+        tap->reading(tap->context, origin, reading);
+    }
+}
+
 static int offer_by(int (*offer)(struct fg_publisher *, struct fg_message *), struct fg_source *base,
                     const struct fg_reading *reading)
 {
@@ -96,6 +105,8 @@ static int offer_by(int (*offer)(struct fg_publisher *, struct fg_message *), st
     error = offer(source->outlets->publisher, first);
     if (error) {
         fg_message_free_all(first);
+    } else {
+        show(&source->outlets->tap, base->origin, reading);
     }
     if (error && error != -ENOBUFS) {
         lose(base, error == -EMSGSIZE ? FG_LOSS_TOO_LARGE : FG_LOSS_SHUTDOWN, reading->wall_ms);

@@ -7,6 +7,7 @@
 
 #include "commands.h"
 #include "generation.h"
+#include "inspection.h"
 #include "names.h"
 #include "outlet.h"
 #include "ports.h"
@@ -41,6 +42,7 @@ struct fg_gateway {
     struct fg_ports ports;
     struct fg_reporting reporting;
     struct fg_reload reload;
+    struct fg_inspection inspection;
     enum fg_gateway_state state;
     struct fg_task answered, drained;
     pthread_t drainer;

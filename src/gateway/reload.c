@@ -29,6 +29,7 @@ static void finish(struct fg_reload *reload, bool applied, const char *outcome)
 {
     reload->state = FG_RELOAD_IDLE;
     malloc_trim(0); /* a configuration and its ports came and went */
+    fg_inspection_update(&reload->gateway->inspection);
     tell_waiters(&reload->served, applied, outcome);
     if (reload->asked) {
         begin(reload);

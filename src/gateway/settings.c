@@ -2,6 +2,7 @@
 
 #include "fieldgate/clock.h"
 #include "fieldgate/log.h"
+#include "fieldgate/unix_file.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -53,15 +54,17 @@ static const struct fg_setting gateway_settings[] = {
       .type = FG_SETTING_TEXT,
       .offset = offsetof(struct fg_gateway_settings, control_socket),
       .fallback = "/run/fieldgate/control.sock",
-      .maximum = 107,
+      .maximum = FG_UNIX_PATH_MAX,
       .restart = true,
-      .help = "The socket of fieldgatectl. This version accepts the setting and opens no socket yet." },
+      .help = "The socket of fieldgatectl; \"\" is none. Its mode is 0660: who may write to it may look into "
+              "the daemon and have it reload." },
     { .key = "state_directory",
       .type = FG_SETTING_TEXT,
       .offset = offsetof(struct fg_gateway_settings, state_directory),
       .fallback = "/var/lib/fieldgate",
       .minimum = 1,
       .maximum = 400,
+      .restart = true,
       .help =
           "The folder for what outlives a stop: the file `commands`, from which a command that comes again "
           "is known. With a spool it stands in the spool's folder instead." },

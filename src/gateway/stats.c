@@ -1,83 +1,13 @@
 #include "stats.h"
 
+#include "json_writer.h"
+
 #include "fieldgate/clock.h"
 #include "fieldgate/map.h"
-#include "fieldgate/text.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Writes members of JSON objects; the first error stays. */
-struct writer {
-    struct fg_buffer *out;
-    bool first;
-    int error;
-};
-
-static void put(struct writer *writer, const char *text)
-{
-    if (!writer->error) {
-        writer->error = fg_buffer_append(writer->out, text, strlen(text));
-    }
-}
-
-static void key(struct writer *writer, const char *name)
-{
-    if (!writer->first) {
-        put(writer, ",");
-    }
-    writer->first = false;
-    if (!writer->error) {
-        writer->error = fg_json_put_text(writer->out, name, strlen(name));
-    }
-    put(writer, ":");
-}
-
-static void number(struct writer *writer, const char *name, uint64_t value)
-{
-    key(writer, name);
-    if (!writer->error) {
-        writer->error = fg_buffer_printf(writer->out, "%llu", (unsigned long long)value);
-    }
-}
-
-static void open_object(struct writer *writer, const char *name)
-{
-    if (name) {
-        key(writer, name);
-    }
-    put(writer, "{");
-    writer->first = true;
-}
-
-static void close_object(struct writer *writer)
-{
-    put(writer, "}");
-    writer->first = false;
-}
-
-static void put_reasons(struct writer *writer, const uint64_t counts[FG_REASON_COUNT])
-{
-    open_object(writer, "rejected");
-    for (int i = FG_REASON_NONE + 1; i < FG_REASON_COUNT; i++) {
-        if (counts[i]) {
-            number(writer, fg_reason_name((enum fg_reason)i), counts[i]);
-        }
-    }
-    close_object(writer);
-}
-
-static void put_losses(struct writer *writer, const uint64_t counts[FG_LOSS_COUNT])
-{
-    open_object(writer, "lost");
-    for (int i = FG_LOSS_NONE + 1; i < FG_LOSS_COUNT; i++) {
-        if (counts[i]) {
-            number(writer, fg_loss_name((enum fg_loss)i), counts[i]);
-        }
-    }
-    close_object(writer);
-}
 
 /* What some devices add up to. */
 struct sums {
@@ -109,13 +39,13 @@ static void add(struct fg_origin *origin, void *context)
 }
 
 /* Only of devices that are asked. */
-static void put_polls(struct writer *writer, const struct sums *sums)
+static void put_polls(struct fg_json_writer *writer, const struct sums *sums)
 {
     if (sums->polled > 0) {
-        number(writer, "polls", sums->polls);
-        number(writer, "timeouts", sums->timeouts);
-        number(writer, "exceptions", sums->exceptions);
-        number(writer, "missed", sums->missed);
+        fg_json_number(writer, "polls", sums->polls);
+        fg_json_number(writer, "timeouts", sums->timeouts);
+        fg_json_number(writer, "exceptions", sums->exceptions);
+        fg_json_number(writer, "missed", sums->missed);
     }
 }
 
@@ -129,7 +59,7 @@ struct named {
 };
 
 struct names {
-    struct writer *writer;
+    struct fg_json_writer *writer;
     struct fg_map map; /* struct named, the first of each name */
 };
 
@@ -154,7 +84,7 @@ static void collect(struct fg_origin *origin, void *context)
 /* Writes the devices of one name, and frees the list of them. */
 static void put_device(void *value, void *context)
 {
-    struct writer *writer = ((struct names *)context)->writer;
+    struct fg_json_writer *writer = ((struct names *)context)->writer;
     const struct fg_origin *first = ((struct named *)value)->origin;
     struct sums sums = { 0 };
     for (struct named *named = value, *next; named; named = next) {
@@ -162,85 +92,82 @@ static void put_device(void *value, void *context)
         next = named->next;
         free(named);
     }
-    open_object(writer, first->device);
-    key(writer, "port");
-    if (!writer->error) {
-        writer->error = fg_json_put_text(writer->out, first->port, strlen(first->port));
-    }
-    number(writer, "received", sums.received);
-    put_reasons(writer, sums.rejected);
+    fg_json_open(writer, first->device);
+    fg_json_text(writer, "port", first->port);
+    fg_json_number(writer, "received", sums.received);
+    fg_json_reasons(writer, sums.rejected);
     put_polls(writer, &sums);
-    number(writer, "suppressed", sums.suppressed);
-    number(writer, "published", sums.published);
-    number(writer, "acknowledged", sums.acknowledged);
-    put_losses(writer, sums.lost);
-    close_object(writer);
+    fg_json_number(writer, "suppressed", sums.suppressed);
+    fg_json_number(writer, "published", sums.published);
+    fg_json_number(writer, "acknowledged", sums.acknowledged);
+    fg_json_losses(writer, sums.lost);
+    fg_json_close(writer);
 }
 
-static void put_devices(struct writer *writer, struct fg_port *const *ports, size_t port_count)
+static void put_devices(struct fg_json_writer *writer, struct fg_port *const *ports, size_t port_count)
 {
     struct names names = { .writer = writer };
     fg_map_init(&names.map);
     for (size_t i = 0; i < port_count; i++) {
         fg_port_each_device(ports[i], collect, &names);
     }
-    open_object(writer, "devices");
+    fg_json_open(writer, "devices");
     fg_map_each(&names.map, put_device, &names);
-    close_object(writer);
+    fg_json_close(writer);
     fg_map_fini(&names.map);
 }
 
-static void put_ports(struct writer *writer, struct fg_port *const *ports, size_t port_count)
+static void put_ports(struct fg_json_writer *writer, struct fg_port *const *ports, size_t port_count)
 {
-    open_object(writer, "ports");
+    fg_json_open(writer, "ports");
     for (size_t i = 0; i < port_count; i++) {
         struct fg_port_stats stats;
         struct sums sums = { 0 };
         fg_port_get_stats(ports[i], &stats);
         fg_port_each_device(ports[i], add, &sums);
-        open_object(writer, fg_port_name(ports[i]));
-        number(writer, "links", stats.links);
-        number(writer, "devices", sums.count);
-        number(writer, "received", stats.received);
-        put_reasons(writer, stats.rejected);
+        fg_json_open(writer, fg_port_name(ports[i]));
+        fg_json_number(writer, "links", stats.links);
+        fg_json_number(writer, "devices", sums.count);
+        fg_json_number(writer, "received", stats.received);
+        fg_json_reasons(writer, stats.rejected);
         put_polls(writer, &sums);
-        number(writer, "suppressed", sums.suppressed);
-        number(writer, "published", sums.published);
-        number(writer, "acknowledged", sums.acknowledged);
-        put_losses(writer, sums.lost);
-        close_object(writer);
+        fg_json_number(writer, "suppressed", sums.suppressed);
+        fg_json_number(writer, "published", sums.published);
+        fg_json_number(writer, "acknowledged", sums.acknowledged);
+        fg_json_losses(writer, sums.lost);
+        fg_json_close(writer);
     }
-    close_object(writer);
+    fg_json_close(writer);
 }
 
-static void put_commands(struct writer *writer, const struct fg_commands *commands,
+static void put_commands(struct fg_json_writer *writer, const struct fg_commands *commands,
                          const struct fg_publisher_stats *broker)
 {
     struct fg_command_counts counts;
     fg_commands_get_counts(commands, &counts);
-    number(writer, "commands", counts.received);
-    number(writer, "commands_repeated", counts.repeated);
-    open_object(writer, "commands_rejected");
+    fg_json_number(writer, "commands", counts.received);
+    fg_json_number(writer, "commands_repeated", counts.repeated);
+    fg_json_open(writer, "commands_rejected");
     for (int i = 0; i < FG_OUTCOME_COUNT; i++) {
         if (counts.rejected[i]) {
-            number(writer, fg_outcome_name((enum fg_outcome)i), counts.rejected[i]);
+            fg_json_number(writer, fg_outcome_name((enum fg_outcome)i), counts.rejected[i]);
         }
     }
     if (broker->arrivals_retained) {
-        number(writer, "retained", broker->arrivals_retained);
+        fg_json_number(writer, "retained", broker->arrivals_retained);
     }
     if (broker->arrivals_overrun) {
-        number(writer, "overrun", broker->arrivals_overrun);
+        fg_json_number(writer, "overrun", broker->arrivals_overrun);
     }
-    close_object(writer);
-    number(writer, "results_dropped", broker->answers_dropped);
+    fg_json_close(writer);
+    fg_json_number(writer, "results_dropped", broker->answers_dropped);
 }
 
 int fg_stats_render(struct fg_buffer *json, struct fg_publisher *publisher,
                     const struct fg_commands *commands, struct fg_port *const *ports, size_t port_count,
                     int64_t uptime_ns)
 {
-    struct writer writer = { .out = json };
+    struct fg_json_writer writer = { .out = json, .first = true };
     struct fg_publisher_stats broker;
     fg_publisher_get_stats(publisher, &broker);
     uint64_t received = 0;
@@ -253,24 +180,23 @@ int fg_stats_render(struct fg_buffer *json, struct fg_publisher *publisher,
             rejected[reason] += stats.rejected[reason];
         }
     }
-    open_object(&writer, NULL);
-    number(&writer, "uptime_s", (uint64_t)(uptime_ns / FG_NS_PER_S));
-    key(&writer, "connected");
-    put(&writer, broker.connected ? "true" : "false");
-    number(&writer, "received", received);
-    put_reasons(&writer, rejected);
-    number(&writer, "published", broker.published);
-    number(&writer, "acknowledged", broker.acknowledged);
-    number(&writer, "queued", broker.queued);
-    number(&writer, "queued_bytes", broker.queued_bytes);
-    number(&writer, "spooled", broker.spooled);
-    put_losses(&writer, broker.lost);
-    number(&writer, "reconnects", broker.reconnects);
-    number(&writer, "disk_bytes", broker.disk_bytes);
-    number(&writer, "disk_written_bytes", broker.disk_written_bytes);
+    fg_json_open(&writer, NULL);
+    fg_json_number(&writer, "uptime_s", (uint64_t)(uptime_ns / FG_NS_PER_S));
+    fg_json_boolean(&writer, "connected", broker.connected);
+    fg_json_number(&writer, "received", received);
+    fg_json_reasons(&writer, rejected);
+    fg_json_number(&writer, "published", broker.published);
+    fg_json_number(&writer, "acknowledged", broker.acknowledged);
+    fg_json_number(&writer, "queued", broker.queued);
+    fg_json_number(&writer, "queued_bytes", broker.queued_bytes);
+    fg_json_number(&writer, "spooled", broker.spooled);
+    fg_json_losses(&writer, broker.lost);
+    fg_json_number(&writer, "reconnects", broker.reconnects);
+    fg_json_number(&writer, "disk_bytes", broker.disk_bytes);
+    fg_json_number(&writer, "disk_written_bytes", broker.disk_written_bytes);
     put_commands(&writer, commands, &broker);
     put_ports(&writer, ports, port_count);
     put_devices(&writer, ports, port_count);
-    close_object(&writer);
+    fg_json_close(&writer);
     return writer.error;
 }

@@ -82,8 +82,8 @@ int fg_publisher_new(const struct fg_publisher_options *options, struct fg_publi
     fg_losses_init(&publisher->losses);
     fg_availability_init(&publisher->availability);
     fg_calls_init(publisher);
-    fg_connect_init(publisher);
     int error = make_locks(publisher);
+    fg_connect_init(publisher);
     if (!error) {
         error = make_topics(publisher, options->gateway);
     }
@@ -332,6 +332,14 @@ void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_
     stats->queued = publisher->outbox.waiting + publisher->outbox.held;
     stats->queued_bytes = publisher->outbox.bytes;
     pthread_mutex_unlock(&publisher->lock);
+}
+
+void fg_publisher_get_broker(struct fg_publisher *publisher, struct fg_broker_state *broker)
+{
+    pthread_mutex_lock(&publisher->lock);
+    *broker = publisher->broker;
+    pthread_mutex_unlock(&publisher->lock);
+    broker->connected = atomic_load_explicit(&publisher->connected, memory_order_relaxed);
 }
 
 /* The thread is held in a look-up (or reads certificates), and ends when it comes out: then it touches

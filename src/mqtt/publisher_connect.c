@@ -104,6 +104,24 @@ static const char *name(const struct fg_publisher *publisher, size_t address)
     return publisher->settings->address.items[address];
 }
 
+/* For fg_publisher_get_broker. reason NULL: as it was. */
+static void tell_broker(struct fg_publisher *publisher, bool connected, size_t address, const char *reason)
+{
+    pthread_mutex_lock(&publisher->lock);
+    struct fg_broker_state *broker = &publisher->broker;
+    if (broker->connected != connected || broker->since_ns == 0) {
+        broker->since_ns = fg_clock_now_ns();
+    }
+    broker->connected = connected;
+    if (address < publisher->settings->address.count) {
+        snprintf(broker->address, sizeof broker->address, "%s", name(publisher, address));
+    }
+    if (reason) {
+        snprintf(broker->reason, sizeof broker->reason, "%s", reason);
+    }
+    pthread_mutex_unlock(&publisher->lock);
+}
+
 static void log_down(struct fg_publisher *publisher, bool was_up, size_t next, int64_t wait_ns)
 {
     const char *reason = publisher->session->reason;
@@ -177,6 +195,7 @@ static void move(struct fg_publisher *publisher, int64_t now_ns)
     connector->returned = true;
     publisher->lost_ns = publisher->retry_ns = now_ns;
     publisher->address = 0;
+    tell_broker(publisher, false, 0, NULL);
 }
 
 /* After the connection went down, or could not be made: decides when and where to try next. */
@@ -220,6 +239,7 @@ static void note_down(struct fg_publisher *publisher, bool was_up, int64_t now_n
         wait_ns = FG_NS_PER_S; /* there is no later to be polite for */
     }
     log_down(publisher, was_up, next, wait_ns);
+    tell_broker(publisher, false, next, session->reason);
     publisher->address = next;
     publisher->retry_ns = now_ns + wait_ns;
 }
@@ -266,6 +286,7 @@ static void note_up(struct fg_publisher *publisher, int64_t now_ns)
         fg_log(FG_LOG_WARNING, "broker %s: the name in its certificate is not checked (tls.insecure)",
                address);
     }
+    tell_broker(publisher, true, publisher->address, NULL);
     publisher->ever_connected = true;
     publisher->last_reason[0] = '\0';
     publisher->since_ns = now_ns;
@@ -414,6 +435,7 @@ int64_t fg_connect_next_ns(const struct fg_publisher *publisher)
 void fg_connect_init(struct fg_publisher *publisher)
 {
     publisher->connector.needed = ANSWERS_NEEDED;
+    tell_broker(publisher, false, 0, NULL);
 }
 
 void fg_connect_fini(struct fg_publisher *publisher)

@@ -67,6 +67,7 @@ struct fg_publisher {
     struct fg_availability availability;
     char *stats;
     size_t stats_size;
+    struct fg_broker_state broker;
     int64_t stop_deadline_ns;
     int64_t stop_timeout_ns;
     uint64_t lost_by_stop;

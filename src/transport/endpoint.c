@@ -75,6 +75,22 @@ static void open_later(struct fg_endpoint *endpoint)
     }
 }
 
+static void tell(struct fg_endpoint *endpoint, bool up, const char *trouble)
+{
+    pthread_mutex_lock(&endpoint->mutex);
+    endpoint->is_up = up;
+    snprintf(endpoint->told, sizeof endpoint->told, "%s", trouble);
+    pthread_mutex_unlock(&endpoint->mutex);
+}
+
+void fg_endpoint_get_state(struct fg_endpoint *endpoint, struct fg_endpoint_state *state)
+{
+    pthread_mutex_lock(&endpoint->mutex);
+    state->up = endpoint->is_up;
+    memcpy(state->trouble, endpoint->told, sizeof state->trouble);
+    pthread_mutex_unlock(&endpoint->mutex);
+}
+
 void fg_endpoint_fail(struct fg_endpoint *endpoint, const char *format, ...)
 {
     char text[FG_ENDPOINT_TEXT];
@@ -84,7 +100,7 @@ void fg_endpoint_fail(struct fg_endpoint *endpoint, const char *format, ...)
     va_end(arguments);
     bool news = strcmp(text, endpoint->told) != 0 && endpoint->flaps < FLAPS_TOLD;
     fg_log_port(news ? FG_LOG_WARNING : FG_LOG_DEBUG, endpoint->options.name, NULL, "%s; trying again", text);
-    memcpy(endpoint->told, text, sizeof text);
+    tell(endpoint, false, text);
     open_later(endpoint);
 }
 
@@ -99,13 +115,12 @@ void fg_endpoint_describe(struct fg_endpoint *endpoint, const char *format, ...)
 static void principal_up(struct fg_endpoint *endpoint)
 {
     endpoint->up_ns = fg_clock_now_ns();
-    endpoint->is_up = true;
     enum fg_log_level level = endpoint->told[0] != '\0' ? FG_LOG_WARNING : FG_LOG_INFO;
     if (endpoint->flaps >= FLAPS_TOLD && fg_timer_start(&endpoint->retry, endpoint->delay_ns) == 0) {
         level = FG_LOG_DEBUG; /* to be told when it stays */
     }
     fg_log_port(level, endpoint->options.name, NULL, "%s", endpoint->what);
-    endpoint->told[0] = '\0';
+    tell(endpoint, true, "");
 }
 
 static void principal_lost(struct fg_endpoint *endpoint, int error)
@@ -128,11 +143,11 @@ static void principal_gone(struct fg_endpoint *endpoint)
     pthread_mutex_lock(&endpoint->mutex);
     int error = endpoint->gone_error;
     bool was_up = endpoint->gone_up;
+    endpoint->is_up = false;
     pthread_mutex_unlock(&endpoint->mutex);
     if (endpoint->stopped) {
         return;
     }
-    endpoint->is_up = false;
     fg_timer_stop(&endpoint->retry);
     if (was_up) {
         principal_lost(endpoint, error);

@@ -54,8 +54,6 @@ struct fg_link_node {
     struct fg_link_node *next, *previous;
 };
 
-#define FG_ENDPOINT_TEXT 384
-
 struct fg_endpoint {
     struct fg_strand strand;
     struct fg_endpoint_options options;
@@ -72,13 +70,13 @@ struct fg_endpoint {
     int64_t idle_ns;         /* links without input for so long go down; 0: never */
     int64_t max_connections; /* of a listening link */
 
-    /* Backoff and log; the strand's. */
+    /* Backoff and log; the strand's. What is told to others is written under the mutex. */
     uint64_t random;
     int64_t delay_ns;            /* the last one */
     int64_t up_ns;               /* when the principal link came up last */
-    bool is_up;                  /* the principal link */
+    bool is_up;                  /* the principal link; told */
     unsigned flaps;              /* how often in a row it was up only shortly */
-    char told[FG_ENDPOINT_TEXT]; /* what the log says is wrong; "" when nothing is */
+    char told[FG_ENDPOINT_TEXT]; /* what the log says is wrong; "" when nothing is; told */
     char what[FG_ENDPOINT_TEXT]; /* what is logged when the principal link is up */
 
     struct fg_log_limit accept_limit, reject_limit, flap_limit;

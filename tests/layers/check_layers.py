@@ -33,7 +33,7 @@ PUBLIC = {
     "event": "event_model loop timer pace pool strand",
     "protocol": "framing decoder command_payload modbus modbus_point modbus_plan modbus_poll",
     "config": "config",
-    "transport": "transport link address resolver",
+    "transport": "transport link address resolver unix_file",
     "mqtt": "message publisher payload outbox spool",
     "device": "port device report command",
     "gateway": "gateway",
@@ -48,7 +48,7 @@ LIBRARIES = {
     "liburing.h": ("src/event/proactor*",),
     "liburing/*": ("src/event/proactor*",),
     "sqlite3*.h": ("src/mqtt/spool*.c",),
-    "jansson*.h": ("src/protocol/*", "src/ctl/*"),
+    "jansson*.h": ("src/protocol/*", "src/ctl/*", "src/gateway/control_request.c"),
 }
 
 INCLUDE = re.compile(r"^\s*#\s*(?:include|include_next|import)\b\s*(.*)$")

@@ -10,6 +10,8 @@ prefix=$directory$(sed -n 's/^CMAKE_INSTALL_PREFIX:PATH=//p' "$build/CMakeCache.
 result=0
 for file in sbin/fieldgated bin/fieldgatectl lib/systemd/system/fieldgated.service lib/sysusers.d/fieldgate.conf \
     share/man/man8/fieldgated.8 share/man/man5/fieldgate.cfg.5 share/man/man1/fieldgatectl.1 \
+    share/bash-completion/completions/fieldgated share/bash-completion/completions/fieldgatectl \
+    share/zsh/site-functions/_fieldgated share/zsh/site-functions/_fieldgatectl \
     share/fieldgate/examples/fieldgate.cfg; do
     if [ ! -s "$prefix/$file" ]; then
         printf 'FAILED: %s is not installed\n' "$file"

@@ -174,9 +174,13 @@ static char *make_config(const struct e2e *e2e, const char *ports, va_list value
     char *list = NULL;
     char *config = NULL;
     char spool[TEMPDIR_PATH + 96] = "";
+    char control[TEMPDIR_PATH + 16] = "";
     if (e2e->spool) {
         snprintf(spool, sizeof spool, "spool: { path = \"%s/spool.db\"; durability = \"%s\"; };\n",
                  e2e->folder, e2e->spool);
+    }
+    if (e2e->control) {
+        snprintf(control, sizeof control, "%s/control.sock", e2e->folder);
     }
     assert_true(vasprintf(&list, ports, values) >= 0);
     size_t length = strlen(list);
@@ -186,14 +190,14 @@ static char *make_config(const struct e2e *e2e, const char *ports, va_list value
     assert_true(
         asprintf(
             &config,
-            "gateway: { id = \"gw\"; event_model = \"%s\"; control_socket = \"\"; state_directory = \"%s\";\n"
-            "  queue_bytes = \"%s\";\n"
+            "gateway: { id = \"gw\"; event_model = \"%s\"; control_socket = \"%s\";\n"
+            "  state_directory = \"%s\"; queue_bytes = \"%s\";\n"
             "  stats_interval = \"%s\"; shutdown_timeout = \"%s\"; %s };\n"
             "mqtt: { address = \"127.0.0.1:%u\"; reconnect_min = \"100ms\"; reconnect_max = \"200ms\"; %s "
             "};\n%s"
             "ports = (\n%s\n);\n",
-            e2e->model, e2e->folder, e2e->queue_bytes, e2e->stats_interval, e2e->shutdown_timeout, e2e->gateway_more,
-            e2e->broker.port, e2e->mqtt_more, spool, list) >= 0);
+            e2e->model, control, e2e->folder, e2e->queue_bytes, e2e->stats_interval, e2e->shutdown_timeout,
+            e2e->gateway_more, e2e->broker.port, e2e->mqtt_more, spool, list) >= 0);
     free(list);
     return config;
 }
@@ -283,6 +287,9 @@ void e2e_start(struct e2e *e2e, const char *ports, ...)
     start_daemon(e2e, ports, values);
     va_end(values);
     e2e_wait_online(e2e);
+    if (e2e->control) { /* the broker can be faster */
+        assert_true(daemon_wait_log(&e2e->daemon, "gateway gw, event model ", PATIENCE_MS));
+    }
 }
 
 void e2e_wait_online(struct e2e *e2e)

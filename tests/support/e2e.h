@@ -39,6 +39,7 @@ struct e2e {
     const char *gateway_more;     /* further settings of the groups */
     const char *mqtt_more;
     const char *spool;    /* its durability, in the test's folder; NULL: there is none */
+    bool control;         /* it has a control socket, in the test's folder */
     unsigned descriptors; /* limit of open files; 0: the test's own */
 };
 
