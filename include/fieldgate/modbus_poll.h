@@ -78,6 +78,7 @@ struct fg_modbus_command {
     /* The poller's: */
     struct fg_modbus_command *next;
     bool knows_echo;
+    bool sent; /* it itself, not only what had to be known before */
     uint8_t attempts;
     int64_t since_ns;
 };
@@ -141,6 +142,11 @@ int fg_modbus_poll_command(struct fg_modbus_poll *poll, struct fg_modbus_command
 /* Reads the point, and what is read with it, as soon as possible: ahead of polls, and though it was refused.
  * After a command, what is read is what stands there after it. */
 void fg_modbus_poll_hurry(struct fg_modbus_poll *poll, size_t device, uint16_t point, int64_t now_ns);
+
+/* Makes the request with which the point is read, without asking for it: as a command it is ahead of polls
+ * and has an outcome. Returns how many points its answer tells, and which. */
+size_t fg_modbus_poll_reading(struct fg_modbus_poll *poll, size_t device, uint16_t point,
+                              struct fg_modbus_request *request, uint16_t *points);
 
 void fg_modbus_poll_get_stats(const struct fg_modbus_poll *poll, size_t device,
                               struct fg_modbus_poll_stats *stats);

@@ -32,8 +32,10 @@ struct fg_device {
     pthread_mutex_t lock;
     struct fg_report *report; /* NULL: every reading is published */
     struct fg_held_reading *held;
-    const void *link; /* the one that brought the latest reading; compared only */
-    unsigned links;   /* up, where they are the device's own; see fg_device_link_up */
+    const void *link;     /* the one that brought the latest reading; compared only */
+    atomic_uint commands; /* that were taken and are not answered */
+    size_t number;        /* with a protocol: among the poller's */
+    unsigned links;       /* up, where they are the device's own; see fg_device_link_up */
     bool online;
     bool stopping;
     enum fg_log_level away; /* level at which it went away: it is told at the same when it comes back */

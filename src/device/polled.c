@@ -39,6 +39,7 @@ static int init_device(struct fg_polled_device *device, const struct fg_modbus_p
     device->settings = settings;
     device->modbus = polled->points;
     device->count = polled->count;
+    device->last = &device->first;
     device->points = calloc(polled->count, sizeof *device->points);
     if (!device->points) {
         return -ENOMEM;
@@ -66,6 +67,7 @@ int fg_polled_init(struct fg_poller *poller)
         struct fg_device *device = fg_map_get(&port->devices, name, strlen(name));
         poller->devices[i].device = device;
         device->source->origin->polled = true;
+        device->number = i;
         error = init_device(&poller->devices[i], &poller->polling.devices[i],
                             fg_polling_device(port->settings, i)->points.items);
     }
@@ -209,6 +211,15 @@ static void on_reading(void *context, size_t index, size_t group)
     offer(poller, &poller->devices[index], group);
 }
 
+void fg_polled_take_values(struct fg_poller *poller, size_t device, const uint16_t *points, size_t count,
+                           const struct fg_modbus_answer *answer)
+{
+    on_values(poller, device, points, count, answer);
+    for (size_t i = 0; i < count; i++) {
+        offer(poller, &poller->devices[device], poller->devices[device].points[points[i]].group);
+    }
+}
+
 static void on_online(void *context, size_t index, bool online)
 {
     struct fg_poller *poller = context;
@@ -271,14 +282,10 @@ static void on_refused(void *context, size_t index, const uint16_t *points, size
     }
 }
 
-/* No commands are given yet. */
 static void on_commanded(void *context, struct fg_modbus_command *command, enum fg_modbus_outcome outcome,
                          const struct fg_modbus_answer *answer)
 {
-    (void)context;
-    (void)command;
-    (void)outcome;
-    (void)answer;
+    fg_polled_commanded(context, command, outcome, answer);
 }
 
 const struct fg_modbus_poll_events fg_poller_poll_events = {

@@ -25,6 +25,7 @@ struct poller_link {
     struct fg_task burial;
     struct fg_op op;
     bool sending;
+    bool down;
     uint8_t adu[FG_MODBUS_ADU_MAX];
 };
 
@@ -81,6 +82,18 @@ static bool is_forsaken(const struct fg_poller *poller)
            poller->now_ns - poller->heard_ns > poller->patience_ns;
 }
 
+/* Commands and the protocol, until there is a request to send or nothing to do now. */
+static size_t next_request(struct poller_link *state, int64_t *wake_ns)
+{
+    struct fg_poller *poller = state->poller;
+    size_t size = 0;
+    fg_polled_run_commands(poller);
+    do {
+        size = fg_modbus_poll_next(poller->poll, poller->now_ns, state->adu, wake_ns);
+    } while (size == 0 && fg_polled_run_commands(poller));
+    return size;
+}
+
 /* Does what is to be done now, and sets the timer to when it is to be called again. */
 static void pump(struct poller_link *state)
 {
@@ -101,7 +114,7 @@ static void pump(struct poller_link *state)
     } else if (state->sending) {
         wake_ns = poller->now_ns + SENDING_MAX_NS;
     } else {
-        size_t size = fg_modbus_poll_next(poller->poll, poller->now_ns, state->adu, &wake_ns);
+        size_t size = next_request(state, &wake_ns);
         if (size > 0 && !send_request(state, size)) {
             return;
         }
@@ -124,6 +137,31 @@ static void on_time(struct fg_timer *timer)
         return;
     }
     pump(state);
+}
+
+static void take_command(struct fg_task *task)
+{
+    struct fg_command *command =
+        (struct fg_command *)(void *)((char *)task - offsetof(struct fg_command, task));
+    struct poller_link *state = fg_polled_job_link(command);
+    fg_polled_queue(command, !state->down);
+    if (!state->down && !state->sending) { /* else when it is sent, or its time is over */
+        pump(state);
+    }
+}
+
+void fg_poller_link_post(struct poller_link *link, struct fg_task *task)
+{
+    task->run = take_command;
+    fg_strand_post(fg_link_strand(link->link), task);
+}
+
+/* From here on commands are posted to the link, or not any more. */
+static void register_link(struct fg_poller *poller, struct poller_link *link)
+{
+    pthread_mutex_lock(&poller->port->lock);
+    poller->link = link;
+    pthread_mutex_unlock(&poller->port->lock);
 }
 
 static size_t on_received(void *context, const struct fg_packet *packet)
@@ -166,6 +204,7 @@ static void *on_up(void *context, struct fg_link *link)
     fg_count(&port->links, 1);
     fg_modbus_poll_up(poller->poll, poller->now_ns);
     pump(state);
+    register_link(poller, state);
     return state;
 }
 
@@ -181,10 +220,13 @@ static void on_down(void *context, int error)
     struct fg_port *port = poller->port;
     (void)error;
     fg_timer_stop(&state->timer);
+    register_link(poller, NULL);
+    state->down = true;
     poller->now_ns = fg_clock_now_ns();
     poller->can_wait = false; /* taken or lost, and told */
     fg_polled_offer_waiting(poller);
     fg_modbus_poll_down(poller->poll, poller->now_ns);
+    fg_polled_drop_commands(poller);
     fg_polled_count(poller);
     atomic_fetch_sub_explicit(&port->links, 1, memory_order_relaxed);
     atomic_store(&poller->taken, false);

@@ -28,6 +28,7 @@ int fg_modbus_poll_command(struct fg_modbus_poll *poll, struct fg_modbus_command
     }
     command->next = NULL;
     command->knows_echo = false;
+    command->sent = false;
     command->attempts = 0;
     command->since_ns = now_ns;
     *target->last = command;

@@ -403,6 +403,7 @@ static void mark_sent(struct fg_modbus_poll *poll, struct fg_modbus_exchange *ex
     target->stats.requests++;
     if (exchange->command) {
         target->commanded = true;
+        exchange->command->sent |= exchange->stage == FG_MODBUS_STAGE_ITSELF;
     } else {
         fg_modbus_block_asked(target, exchange->block, now_ns);
     }

@@ -1,6 +1,8 @@
 /* The devices of a line: their rounds of requests, and whether they answer. */
 #include "modbus_poller.h"
 
+#include <string.h>
+
 #define BACKOFF_MIN_NS FG_NS_PER_S
 #define BACKOFF_MAX_NS (60 * FG_NS_PER_S)
 
@@ -148,6 +150,19 @@ void fg_modbus_poll_hurry(struct fg_modbus_poll *poll, size_t device, uint16_t p
         wait_for_turn(block, now_ns);
         target->plan.groups[block->group].running = true;
     }
+}
+
+size_t fg_modbus_poll_reading(struct fg_modbus_poll *poll, size_t device, uint16_t point,
+                              struct fg_modbus_request *request, uint16_t *points)
+{
+    struct fg_modbus_target *target = &poll->targets[device];
+    const struct fg_modbus_block *block = fg_modbus_plan_block_of(&target->plan, point);
+    if (!block) {
+        return 0;
+    }
+    fg_modbus_block_request(block, target->unit, request);
+    memcpy(points, points_of(target, block), block->count * sizeof points[0]);
+    return block->count;
 }
 
 /* ---- turns ---- */
