@@ -75,11 +75,14 @@ struct fg_op {
         struct {
             short events;
         } poll;
-        /* SEND: result is size when all was written, or a negative errno with sent telling how much was. */
+        /* SEND: result is size when all was written, or a negative errno with sent telling how much was. to
+         * is looked at on datagram channels only: NULL or no address, and it goes to the peer that the socket
+         * is connected to. */
         struct {
             const void *data;
             size_t size;
             size_t sent;
+            const union fg_address *to;
         } send;
         /* CONNECT: result is 0 or a negative errno. */
         struct {

@@ -38,6 +38,7 @@ struct fg_device_defaults {
     int payload; /* enum fg_payload_choice */
     int64_t stale_after_ns;
     char *time_key;
+    bool writable, reply; /* without a protocol */
     struct fg_report_settings report;
     struct fg_settings_list points;          /* struct fg_point_settings */
     struct fg_modbus_device_settings modbus; /* with a protocol */
@@ -130,7 +131,8 @@ enum fg_takes fg_port_takes(const struct fg_port_settings *port, const struct fg
 
 /*
  * Hands a command to the device of that identity. It is answered by command->done, once: at the latest when
- * the port closes (link down), and perhaps before this returns. Any thread, until fg_port_close; never blocks.
+ * the port closes (link down), and perhaps before this returns. Any thread, until fg_port_close; never
+ * blocks.
  */
 void fg_port_command(struct fg_port *port, const char *identity, size_t length, struct fg_command *command);
 

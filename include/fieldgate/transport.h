@@ -72,6 +72,10 @@ struct fg_endpoint_options {
 /* Whether what comes on this transport keeps the boundaries of datagrams. */
 bool fg_transport_is_datagram(const struct fg_chosen *transport);
 
+/* Whether something can be sent to those who send here: not to programs that send datagrams to a Unix socket,
+ * they have no address. */
+bool fg_transport_can_send(const struct fg_chosen *transport);
+
 /* Whether it is a serial line; then *baud and *format ("8N1"). */
 bool fg_transport_serial_line(const struct fg_chosen *transport, int64_t *baud, const char **format);
 
@@ -99,8 +103,8 @@ void fg_link_close(struct fg_link *link, int error); /* down(error) follows, lat
 /*
  * Sends: op->send.data, op->send.size and op->done are set; done is called on the link's strand, once, and
  * before down. One at a time. Returns 0; -EBUSY when one is in flight; -ECANCELED when the link is closing:
- * then done is not called. A link that takes datagrams from anyone (udp, unix) has nobody to send to:
- * -EDESTADDRREQ.
+ * then done is not called. On a link that takes datagrams from anyone (udp, unix) op->send.to says where to;
+ * without an address there: -EDESTADDRREQ.
  */
 int fg_link_send(struct fg_link *link, struct fg_op *op);
 

@@ -34,16 +34,10 @@ void fg_device_end_command(struct fg_device *device, struct fg_command *command,
 
 enum fg_takes fg_port_takes(const struct fg_port_settings *port, const struct fg_device_defaults *device)
 {
-    (void)device;
     if (fg_port_is_polled(port)) {
         return FG_TAKES_POINTS;
     }
-    return FG_TAKES_NOTHING;
-}
-
-static bool is_over(const struct fg_command *command)
-{
-    return command->expires_ns > 0 && fg_clock_now_ns() >= command->expires_ns;
+    return device->writable && fg_transport_can_send(&port->transport) ? FG_TAKES_BYTES : FG_TAKES_NOTHING;
 }
 
 /* Under the port's lock. Returns whether the command is taken: then it may be over already. */
@@ -55,7 +49,7 @@ static bool take(struct fg_port *port, const char *identity, size_t length, stru
         return fg_refuse(refusal, FG_OUTCOME_UNKNOWN_DEVICE, "the port %s knows no such device",
                          port->settings->name);
     }
-    if (is_over(command)) {
+    if (fg_command_is_over(command, fg_clock_now_ns())) {
         return fg_refuse(refusal, FG_OUTCOME_EXPIRED, "it came too late");
     }
     bool bytes = command->kind == FG_COMMAND_SEND;
@@ -64,8 +58,14 @@ static bool take(struct fg_port *port, const char *identity, size_t length, stru
         return bytes ? fg_refuse(refusal, FG_OUTCOME_NOT_SUPPORTED,
                                  "the device has points: name those that are to be written")
                      : fg_poller_command(port->poller, device, command, refusal);
+    case FG_TAKES_BYTES:
+        return bytes ? fg_stream_command(device, command, refusal)
+                     : fg_refuse(refusal, FG_OUTCOME_NOT_SUPPORTED,
+                                 "the device has no points to write or read: it takes bytes");
     default:
-        return fg_refuse(refusal, FG_OUTCOME_NOT_SUPPORTED, "there is no way to send to the device");
+        return device->settings->writable
+                   ? fg_refuse(refusal, FG_OUTCOME_NOT_SUPPORTED, "its transport has no way back")
+                   : fg_refuse(refusal, FG_OUTCOME_NOT_WRITABLE, "its settings say writable = false");
     }
 }
 

@@ -12,6 +12,12 @@
 /* Commands of one device that wait or are under way. */
 #define FG_COMMANDS_MAX 16
 
+/* Whether its time is over. */
+static inline bool fg_command_is_over(const struct fg_command *command, int64_t now_ns)
+{
+    return command->expires_ns > 0 && now_ns >= command->expires_ns;
+}
+
 #define FG_REFUSAL_WHY 192
 
 /* Why a command is not taken. The texts are its own. */
@@ -31,5 +37,9 @@ bool fg_device_begin_command(struct fg_device *device, struct fg_refusal *refusa
 /* Answers a command that was begun. It is its maker's again. */
 void fg_device_end_command(struct fg_device *device, struct fg_command *command,
                            const struct fg_command_result *result);
+
+/* Of a device that speaks of itself: posts the command to the link that leads to it. Under the port's lock.
+ * Returns whether it is taken. */
+bool fg_stream_command(struct fg_device *device, struct fg_command *command, struct fg_refusal *refusal);
 
 #endif

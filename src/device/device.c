@@ -268,32 +268,37 @@ static void go_with_link(struct fg_device *device)
     set_available(device, false);
 }
 
-void fg_device_own_link_up(struct fg_device *device)
+void fg_device_own_link_up(struct fg_device *device, void *link)
 {
     pthread_mutex_lock(&device->lock);
     device->links++;
+    device->links_sum ^= (uintptr_t)link;
     come_online(device);
     pthread_mutex_unlock(&device->lock);
 }
 
-void fg_device_own_link_down(struct fg_device *device)
+void fg_device_own_link_down(struct fg_device *device, void *link)
 {
     pthread_mutex_lock(&device->lock);
+    device->links_sum ^= (uintptr_t)link;
+    device->link = device->link == link ? NULL : device->link;
     if (--device->links == 0) {
         go_with_link(device);
     }
     pthread_mutex_unlock(&device->lock);
 }
 
-int fg_device_take(struct fg_device *device, const struct fg_reading *reading, const void *link,
-                   bool can_wait)
+int fg_device_take(struct fg_device *device, const struct fg_reading *reading, const struct fg_way *way)
 {
     pthread_mutex_lock(&device->lock);
-    device->link = link;
+    device->link = way->link;
+    if (way->sender) {
+        device->peer = *way->sender;
+    }
     come_online(device);
     bool had_held = device->held != NULL;
     int error = judge_and_offer(device, reading, reading->taken_ns);
-    if (error == -ENOBUFS && !can_wait) {
+    if (error == -ENOBUFS && !way->can_wait) {
         device->port->sink->lose(device->source, FG_LOSS_QUEUE_FULL, reading->wall_ms);
         error = 0;
     }

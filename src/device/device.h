@@ -32,10 +32,12 @@ struct fg_device {
     pthread_mutex_t lock;
     struct fg_report *report; /* NULL: every reading is published */
     struct fg_held_reading *held;
-    const void *link;     /* the one that brought the latest reading; compared only */
-    atomic_uint commands; /* that were taken and are not answered */
-    size_t number;        /* with a protocol: among the poller's */
-    unsigned links;       /* up, where they are the device's own; see fg_device_link_up */
+    void *link;            /* the one that brought the latest reading, NULL: it is down */
+    union fg_address peer; /* who sent that, on a link that takes datagrams from anyone */
+    atomic_uint commands;  /* that were taken and are not answered */
+    size_t number;         /* with a protocol: among the poller's */
+    unsigned links;        /* up, where they are the device's own; see fg_device_own_link_up */
+    uintptr_t links_sum;   /* all of these, exclusively or-ed: where there is one, that is it */
     bool online;
     bool stopping;
     enum fg_log_level away; /* level at which it went away: it is told at the same when it comes back */
@@ -93,18 +95,24 @@ struct fg_device *fg_device_find(struct fg_port *port, const char *identity, siz
 int fg_device_add(struct fg_port *port, const struct fg_device_defaults *settings, const char *identity,
                   size_t length);
 
-/* A reading of the device came over a link: the device is online. Returns 0: published, held, suppressed, or
- * lost and counted; or, only when can_wait, -ENOBUFS: the sink has no room, and nothing was counted. */
-int fg_device_take(struct fg_device *device, const struct fg_reading *reading, const void *link,
-                   bool can_wait);
+/* What brings a reading. */
+struct fg_way {
+    void *link;                     /* the link's state; NULL: the device is asked */
+    const union fg_address *sender; /* of a datagram */
+    bool can_wait;
+};
+
+/* A reading of the device came: the device is online. Returns 0: published, held, suppressed, or lost and
+ * counted; or, only when the way can wait, -ENOBUFS: the sink has no room, and nothing was counted. */
+int fg_device_take(struct fg_device *device, const struct fg_reading *reading, const struct fg_way *way);
 
 /* A reading of the device is lost before it could be taken. */
 void fg_device_lose(struct fg_device *device, enum fg_loss reason, int64_t wall_ms);
 
 /* A link is up that belongs to this device alone: it is online, whether or not it says something. Each such
  * link is told to fg_device_own_link_down when it goes; with the last of them the device is offline. */
-void fg_device_own_link_up(struct fg_device *device);
-void fg_device_own_link_down(struct fg_device *device);
+void fg_device_own_link_up(struct fg_device *device, void *link);
+void fg_device_own_link_down(struct fg_device *device, void *link);
 
 /* A link is down that any device could speak on: the device is offline if that link brought its latest
  * reading. */

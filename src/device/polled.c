@@ -148,7 +148,8 @@ static void offer(struct fg_poller *poller, struct fg_polled_device *device, siz
                                                          .value = device->points[i].value };
         }
     }
-    if (reading.count > 0 && fg_device_take(device->device, &reading, NULL, poller->can_wait) == -ENOBUFS) {
+    const struct fg_way way = { .can_wait = poller->can_wait };
+    if (reading.count > 0 && fg_device_take(device->device, &reading, &way) == -ENOBUFS) {
         begin_waiting(poller, group);
         return;
     }

@@ -401,12 +401,9 @@ static void was_read(struct fg_polled_job *job, const struct fg_modbus_answer *a
         fg_polled_take_values(poller, number_of(job), job->covered, job->covered_count, answer);
     }
     note_read(job, answer->exception);
-    if (job->at < job->count) {
-        want_run(poller, job->device);
-    } else {
+    if (job->at == job->count) {
         struct fg_command_result result = { .outcome = FG_OUTCOME_DONE };
         finish_read(job, &result);
-        want_run(poller, job->device);
     }
 }
 

@@ -174,6 +174,16 @@ static void check_device(struct fg_check *check, const char *where, enum fg_modb
         snprintf(path, sizeof path, "%stime_key", where);
         fg_check_problem(check, path, "is for decoded frames; take it out");
     }
+    if (device->reply) {
+        snprintf(path, sizeof path, "%sreply", where);
+        fg_check_problem(check, path, "is for devices without a protocol: others always answer; take it out");
+    }
+    if (!device->writable) {
+        snprintf(path, sizeof path, "%swritable", where);
+        fg_check_problem(check, path,
+                         "is said by each point where there is a protocol, and is false by default; take it "
+                         "out");
+    }
 }
 
 static void check_polled(struct fg_check *check, const struct fg_port_settings *port)

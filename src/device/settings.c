@@ -151,6 +151,22 @@ static const struct fg_setting defaults_settings[] = {
       .help = "The decoded field that holds the device's own time (Unix seconds or milliseconds, or RFC "
               "3339); it "
               "becomes `ts`." },
+    { .key = "writable",
+      .type = FG_SETTING_BOOLEAN,
+      .offset = offsetof(struct fg_device_defaults, writable),
+      .fallback = "true",
+      .help =
+          "Whether commands may send bytes to the device, as one frame of the port's framing. They go over "
+          "the link that brought its latest frame (of `udp`: to the sender of that), or over the only link "
+          "of a port that is one device. Programs that send datagrams to a `unix` socket cannot be "
+          "answered. With a protocol, `writable` stands on points." },
+    { .key = "reply",
+      .type = FG_SETTING_BOOLEAN,
+      .offset = offsetof(struct fg_device_defaults, reply),
+      .fallback = "false",
+      .help = "Whether the device answers what commands send: its next frame on the same link, within "
+              "`timeout`, is the answer (and a reading like any other). Until then further commands to it "
+              "wait." },
     { .key = "report",
       .type = FG_SETTING_GROUP,
       .offset = offsetof(struct fg_device_defaults, report),

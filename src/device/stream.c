@@ -1,7 +1,7 @@
 /*
  * Ports whose devices speak of themselves: what comes on a link becomes frames, and these readings.
  */
-#include "device.h"
+#include "sender.h"
 
 #include "fieldgate/clock.h"
 #include "fieldgate/decoder.h"
@@ -23,9 +23,11 @@ struct port_link {
     struct refused *refused;      /* it waits for room for this; counted in port->waiting */
     const union fg_address *peer; /* of the connection: the link's */
     struct gap *gap;              /* where silence ends a frame */
+    /* Commands; NULL: there were none yet. Set under the port's lock by who posts the first. */
+    _Atomic(struct fg_sender *) sender;
 };
 
-_Static_assert(sizeof(struct port_link) <= 112, "a link that idles is small");
+_Static_assert(sizeof(struct port_link) <= 120, "a link that idles is small");
 
 /* A frame that the sink had no room for; or, with a mark, nothing: what was offered is to be saved first. */
 struct refused {
@@ -134,6 +136,17 @@ static bool take_time(const struct fg_device *device, struct fg_record *record, 
     return good;
 }
 
+/* A frame may be what a command waits for. Where the device is known before, also one that says nothing to
+ * the decoder. */
+static void offer_answer(struct port_link *state, const struct fg_device *device,
+                         const struct fg_frame *frame, int64_t received_ns)
+{
+    struct fg_sender *sender = atomic_load(&state->sender);
+    if (sender) {
+        fg_sender_take_frame(sender, device, frame, received_ns);
+    }
+}
+
 /* One frame. Returns 0, or -ENOBUFS when the sink has no room: then nothing was counted. */
 static int take_frame(struct port_link *state, const struct fg_frame *frame, int64_t received_ns,
                       const union fg_address *from)
@@ -141,6 +154,9 @@ static int take_frame(struct port_link *state, const struct fg_frame *frame, int
     struct fg_port *port = state->port;
     const struct fg_chosen *decoder = &port->settings->decoder;
     struct fg_record record;
+    if (port->only) {
+        offer_answer(state, port->only, frame, received_ns);
+    }
     enum fg_reason reason = fg_decode(decoder->variant ? decoder->variant : &fg_decoder_raw.variant,
                                       decoder->settings, frame->bytes, frame->size, &record);
     if (reason != FG_REASON_NONE) {
@@ -153,6 +169,9 @@ static int take_frame(struct port_link *state, const struct fg_frame *frame, int
         fg_count(&port->received, 1);
         return 0;
     }
+    if (!port->only) {
+        offer_answer(state, device, frame, received_ns);
+    }
     struct fg_reading reading = { .taken_ns = received_ns,
                                   .wall_ms = fg_clock_wall_at_ms(received_ns),
                                   .frame = frame->bytes,
@@ -161,7 +180,10 @@ static int take_frame(struct port_link *state, const struct fg_frame *frame, int
     bool good_time = take_time(device, &record, &reading);
     reading.fields = record.fields;
     reading.count = record.count;
-    if (fg_device_take(device, &reading, state, fg_link_can_wait(state->link)) == -ENOBUFS) {
+    const struct fg_way way = { .link = state,
+                                .sender = fg_transport_is_datagram(&port->settings->transport) ? from : NULL,
+                                .can_wait = fg_link_can_wait(state->link) };
+    if (fg_device_take(device, &reading, &way) == -ENOBUFS) {
         state->device = device; /* whoever keeps the frame wants to know */
         return -ENOBUFS;
     }
@@ -323,6 +345,10 @@ static size_t on_received(void *context, const struct fg_packet *packet)
         begin_waiting_until_saved(state);
     }
     if (state->gap && packet->size > 0) {
+        struct fg_sender *sender = atomic_load(&state->sender);
+        if (sender) {
+            fg_sender_heard(sender, packet->received_ns);
+        }
         state->gap->received_ns = packet->received_ns;
         if (fg_framer_pending(&state->framer)) {
             fg_timer_set(&state->gap->timer, packet->received_ns + fg_framer_gap_ns(&state->framer));
@@ -380,7 +406,7 @@ static void *on_up(void *context, struct fg_link *link)
     }
     fg_count(&port->links, 1);
     if (port->own_links) {
-        fg_device_own_link_up(port->only);
+        fg_device_own_link_up(port->only, state);
     }
     return state;
 }
@@ -396,7 +422,7 @@ static void tell_down(struct port_link *state)
     struct fg_port *port = state->port;
     struct fg_device *device = port->only ? port->only : state->device;
     if (port->own_links) {
-        fg_device_own_link_down(port->only);
+        fg_device_own_link_down(port->only, state);
     } else if (device && !state->several) {
         fg_device_link_down(device, state);
     } else if (device) {
@@ -405,6 +431,79 @@ static void tell_down(struct port_link *state)
         pthread_mutex_unlock(&port->lock);
     }
 }
+
+/* ---- commands ---- */
+
+/* The link that leads to the device. Under the device's lock. */
+static struct port_link *way_to(const struct fg_device *device, struct fg_refusal *refusal)
+{
+    if (device->link) {
+        return device->link;
+    }
+    if (device->links == 1) {
+        return (struct port_link *)device->links_sum; /* NOLINT(performance-no-int-to-ptr) */
+    }
+    if (device->links > 1) {
+        fg_refuse(refusal, FG_OUTCOME_LINK_DOWN,
+                  "%u links are up, and nothing came on them that would tell which leads to the device",
+                  device->links);
+    } else if (fg_counted(&device->port->links) > 0) {
+        fg_refuse(refusal, FG_OUTCOME_LINK_DOWN,
+                  "nothing came from the device on a link that is up, so the way to it is not known");
+    } else {
+        fg_refuse(refusal, FG_OUTCOME_LINK_DOWN, "no link is up");
+    }
+    return NULL;
+}
+
+static struct fg_sender *sender_of(struct port_link *state)
+{
+    struct fg_sender *sender = atomic_load(&state->sender);
+    if (!sender) {
+        int64_t gap_ns = state->gap ? fg_framer_gap_ns(&state->framer) : 0;
+        sender = fg_sender_new(state->port, state->link, gap_ns);
+        atomic_store(&state->sender, sender);
+    }
+    return sender;
+}
+
+/* Under the device's lock: the link cannot go down meanwhile. */
+static bool post(struct fg_device *device, struct fg_outgoing *outgoing, struct fg_refusal *refusal)
+{
+    struct port_link *state = way_to(device, refusal);
+    if (!state) {
+        return false;
+    }
+    struct fg_sender *sender = sender_of(state);
+    if (!sender) {
+        return fg_refuse(refusal, FG_OUTCOME_NO_MEMORY, "there is no memory for the command");
+    }
+    if (!fg_device_begin_command(device, refusal)) {
+        return false;
+    }
+    if (!fg_sender_post(sender, outgoing, &device->peer, refusal)) {
+        atomic_fetch_sub(&device->commands, 1);
+        return false;
+    }
+    return true;
+}
+
+bool fg_stream_command(struct fg_device *device, struct fg_command *command, struct fg_refusal *refusal)
+{
+    struct fg_outgoing *outgoing = fg_outgoing_new(device, command, refusal);
+    if (!outgoing) {
+        return false;
+    }
+    pthread_mutex_lock(&device->lock);
+    bool taken = post(device, outgoing, refusal);
+    pthread_mutex_unlock(&device->lock);
+    if (!taken) {
+        fg_outgoing_free(outgoing);
+    }
+    return taken;
+}
+
+/* ---- the end of a link ---- */
 
 static void bury(struct fg_task *task)
 {
@@ -427,7 +526,11 @@ static void on_down(void *context, int error)
         int64_t received_ns = state->gap ? state->gap->received_ns : fg_clock_now_ns();
         handle(state, result, &frame, reason, received_ns, state->peer);
     }
-    tell_down(state);
+    tell_down(state); /* nothing is posted to it from here on */
+    struct fg_sender *sender = atomic_load(&state->sender);
+    if (sender) {
+        fg_sender_down(sender);
+    }
     atomic_fetch_sub_explicit(&port->links, 1, memory_order_relaxed);
     if (!state->gap) {
         free_link(state);

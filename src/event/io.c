@@ -85,16 +85,31 @@ int64_t fg_io_accept(int fd, struct fg_op *op)
     return -EAGAIN; /* so many at once: others have their turn first */
 }
 
+/* Where a datagram is to go; NULL: to the peer of the socket. */
+static const struct sockaddr *receiver_of(const struct fg_op *op, uint8_t flags, socklen_t *length)
+{
+    const union fg_address *to = flags & FG_CHANNEL_DATAGRAM ? op->send.to : NULL;
+    if (!to || to->any.sa_family == AF_UNSPEC) {
+        *length = 0;
+        return NULL;
+    }
+    *length = to->any.sa_family == AF_INET ? sizeof to->in : sizeof to->in6;
+    return &to->any;
+}
+
 int64_t fg_io_send(int fd, uint8_t flags, struct fg_op *op)
 {
     const char *data = op->send.data;
     /* No bytes are nothing to write, except for a datagram. */
     bool first = (flags & FG_CHANNEL_DATAGRAM) != 0;
+    socklen_t to_length = 0;
+    const struct sockaddr *to = receiver_of(op, flags, &to_length);
     while (first || op->send.sent < op->send.size) {
         const char *rest = data + op->send.sent;
         size_t size = op->send.size - op->send.sent;
-        ssize_t put = flags & FG_CHANNEL_TTY ? write(fd, rest, size)
-                                             : send(fd, rest, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t put = flags & FG_CHANNEL_TTY
+                          ? write(fd, rest, size)
+                          : sendto(fd, rest, size, MSG_DONTWAIT | MSG_NOSIGNAL, to, to_length);
         if (put < 0 && errno == EINTR) {
             continue;
         }

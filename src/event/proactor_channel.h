@@ -164,6 +164,15 @@ void fg_accepted_push(struct fg_accepted **accepted, int fd);
 int fg_accepted_pop(struct fg_accepted *accepted); /* -1 when there is none */
 void fg_accepted_free(struct fg_accepted *accepted);
 
+/* Written without io_uring, as soon as there is room: what goes to a terminal, and datagrams to an address.
+ */
+static inline bool fg_proactor_writes_itself(const struct fg_proactor_channel *channel,
+                                             const struct fg_op *op)
+{
+    return channel->base.flags & FG_CHANNEL_TTY ||
+           (channel->base.flags & FG_CHANNEL_DATAGRAM && op->send.to != NULL);
+}
+
 static inline unsigned fg_accepted_count(const struct fg_accepted *accepted)
 {
     return accepted ? accepted->count : 0;

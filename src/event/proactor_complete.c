@@ -145,7 +145,7 @@ static void complete_poll(struct fg_proactor_channel *channel, const struct fg_o
 
 static void complete_send(struct fg_proactor_channel *channel, struct fg_op *op, int result)
 {
-    if (channel->base.flags & FG_CHANNEL_TTY) {
+    if (fg_proactor_writes_itself(channel, op)) {
         if (result < 0 && !is_no_answer(result)) {
             fg_proactor_finish(channel, FG_OUT, result);
         } else {

@@ -208,7 +208,7 @@ static void start_poll(struct fg_proactor_channel *channel, const struct fg_op *
 
 static void start_send(struct fg_proactor_channel *channel, struct fg_op *op)
 {
-    if (channel->base.flags & FG_CHANNEL_TTY) {
+    if (fg_proactor_writes_itself(channel, op)) {
         int64_t result = fg_io_send(channel->fd, channel->base.flags, op);
         if (result == -EAGAIN) {
             wait_for(channel, FG_OUT, POLLOUT);

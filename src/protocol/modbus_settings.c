@@ -149,8 +149,9 @@ static const struct fg_setting device_settings[] = {
       .fallback = "500ms",
       .minimum = 5 * FG_NS_PER_MS,
       .maximum = 60 * FG_NS_PER_S,
-      .help = "Modbus: how long the device may take to answer. The time that the bytes take on a serial line "
-              "comes on top." },
+      .help =
+          "How long the device may take to answer a request, or with `reply` a command. The time that the "
+          "bytes take on a serial line comes on top." },
     { .key = "retries",
       .type = FG_SETTING_INTEGER,
       .offset = DEVICE(retries),

@@ -22,7 +22,8 @@ struct fg_transport {
     struct fg_variant variant; /* first: fg_transports points to it */
     size_t state_size;         /* of the transport's own state: fg_endpoint.state, zeroed */
     int64_t retry_min_ns, retry_max_ns;
-    bool can_wait; /* a peer waits while nothing is read */
+    bool can_wait;  /* a peer waits while nothing is read */
+    bool addressed; /* who sends a datagram can be sent to */
 
     /* Whether packets are datagrams. NULL: never. Any thread. */
     bool (*is_datagram)(const void *settings);

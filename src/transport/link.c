@@ -319,7 +319,7 @@ int fg_link_send(struct fg_link *link, struct fg_op *op)
     if (link->phase != FG_LINK_UP) {
         return -ECANCELED;
     }
-    if (link->kind == FG_LINK_DATAGRAM) {
+    if (link->kind == FG_LINK_DATAGRAM && !(op->send.to && op->send.to->any.sa_family != AF_UNSPEC)) {
         return -EDESTADDRREQ;
     }
     if (link->sending != NULL) {
@@ -347,4 +347,10 @@ bool fg_transport_is_datagram(const struct fg_chosen *chosen)
 {
     const struct fg_transport *transport = (const struct fg_transport *)(const void *)chosen->variant;
     return transport->is_datagram != NULL && transport->is_datagram(chosen->settings);
+}
+
+bool fg_transport_can_send(const struct fg_chosen *chosen)
+{
+    const struct fg_transport *transport = (const struct fg_transport *)(const void *)chosen->variant;
+    return transport->addressed || !fg_transport_is_datagram(chosen);
 }

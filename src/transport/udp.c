@@ -101,6 +101,7 @@ const struct fg_transport fg_transport_udp = {
     .state_size = 1,
     .retry_min_ns = 500 * FG_NS_PER_MS,
     .retry_max_ns = 10 * FG_NS_PER_S,
+    .addressed = true,
     .is_datagram = is_datagram,
     .start = udp_start,
     .open = udp_open,

@@ -272,6 +272,7 @@ int ask_send(struct link *link, const void *data, size_t size)
 {
     link->out.send.data = data;
     link->out.send.size = size;
+    link->out.send.to = NULL;
     return ask_submit(link, FG_OP_SEND);
 }
 
