@@ -258,6 +258,7 @@ static void on_sent(struct fg_op *op)
     if (op->result < 0) {
         remove_from(&sender->awaiting, outgoing);
         end_failed(sender, outgoing, (int)op->result);
+        sender->overdue = false;
         if (stream) {
             fg_link_close(sender->link, (int)op->result); /* what follows a frame that is cut is none */
         }
