@@ -34,7 +34,7 @@ struct fg_modbus_block {
     bool hurried;     /* is to be read ahead of its time */
     uint8_t attempts; /* that were not answered */
     int64_t since_ns; /* waits since then */
-    int64_t retry_ns; /* when refused: not asked before */
+    int64_t retry_ns; /* when refused: not asked before; 0: with the next round */
 };
 
 /* Points of one period. */
@@ -61,6 +61,7 @@ struct fg_modbus_plan {
     struct fg_modbus_block *blocks; /* room for one a point */
     uint16_t *order;                /* indices of points: by period, table and address */
     uint8_t *refused;               /* by point: the exception; 0: none */
+    bool *told;                     /* by point: that it is refused was told; the scheduler's */
 };
 
 /* Makes the blocks of up to FG_MODBUS_POINTS_MAX points, which are borrowed. Points without a period of their

@@ -35,7 +35,7 @@
 #define FG_MODBUS_COMMANDS_IN_A_ROW 8
 #define FG_MODBUS_COMMANDS_MAX      16 /* waiting, of one device */
 
-/* Points that the device refuses are asked for again after this long. */
+/* Points that the device refused twice, in two rounds, are asked for again after this long. */
 #define FG_MODBUS_REFUSED_NS (3600 * INT64_C(1000000000))
 
 /* What is assumed to pass until a device begins to answer, in the bus budget. */

@@ -144,7 +144,8 @@ int fg_modbus_plan_init(struct fg_modbus_plan *plan, const struct fg_modbus_poin
     made.blocks = calloc(room, sizeof *made.blocks);
     made.order = calloc(room, sizeof *made.order);
     made.refused = calloc(room, sizeof *made.refused);
-    if (!made.groups || !made.blocks || !made.order || !made.refused) {
+    made.told = calloc(room, sizeof *made.told);
+    if (!made.groups || !made.blocks || !made.order || !made.refused || !made.told) {
         fg_modbus_plan_fini(&made);
         return -ENOMEM;
     }
@@ -164,6 +165,7 @@ void fg_modbus_plan_fini(struct fg_modbus_plan *plan)
         free(plan->blocks);
         free(plan->order);
         free(plan->refused);
+        free(plan->told);
         *plan = (struct fg_modbus_plan){ 0 };
     }
 }

@@ -282,6 +282,19 @@ static void turn_over(struct fg_modbus_poll *poll, struct fg_modbus_target *targ
     end_round(poll, target, &target->plan.groups[block->group], now_ns);
 }
 
+/* Notes of all points of the block whether it is known that they are refused. Returns whether it was news of
+ * any. */
+static bool note_told(const struct fg_modbus_target *target, const struct fg_modbus_block *block, bool told)
+{
+    const uint16_t *points = points_of(target, block);
+    bool news = false;
+    for (size_t i = 0; i < block->count; i++) {
+        news |= target->plan.told[points[i]] != told;
+        target->plan.told[points[i]] = told;
+    }
+    return news;
+}
+
 static void block_excepted(struct fg_modbus_poll *poll, struct fg_modbus_target *target,
                            struct fg_modbus_block *block, uint8_t exception, int64_t now_ns)
 {
@@ -296,13 +309,16 @@ static void block_excepted(struct fg_modbus_poll *poll, struct fg_modbus_target 
         return;
     }
     case FG_MODBUS_VERDICT_REFUSED:
-        block->retry_ns = now_ns + FG_MODBUS_REFUSED_NS;
-        poll->events->refused(poll->context, target->index, points_of(target, block), block->count,
-                              exception);
+        block->retry_ns = 0; /* one answer can be wrong */
         break;
     case FG_MODBUS_VERDICT_KEPT:
-        if (block->refused) {
-            block->retry_ns = now_ns + FG_MODBUS_REFUSED_NS;
+        if (!block->refused) {
+            break;
+        }
+        block->retry_ns = now_ns + FG_MODBUS_REFUSED_NS;
+        if (note_told(target, block, true)) {
+            poll->events->refused(poll->context, target->index, points_of(target, block), block->count,
+                                  exception);
         }
         break;
     }
@@ -325,7 +341,7 @@ void fg_modbus_block_answered(struct fg_modbus_poll *poll, struct fg_modbus_exch
         return;
     }
     const uint16_t *points = points_of(target, block);
-    if (fg_modbus_plan_answered(&target->plan, block)) {
+    if (fg_modbus_plan_answered(&target->plan, block) && note_told(target, block, false)) {
         poll->events->refused(poll->context, target->index, points, block->count, 0);
     }
     target->plan.groups[block->group].yielded = true;

@@ -20,15 +20,6 @@ static unsigned word(const uint8_t *bytes)
     return (unsigned)(bytes[0] << 8 | bytes[1]);
 }
 
-static bool spends_spurious(struct relay *relay)
-{
-    unsigned left = atomic_load(&relay->spurious);
-    if (left > 0) {
-        atomic_store(&relay->spurious, left - 1);
-    }
-    return left > 0;
-}
-
 /* With which exception the PDU is answered; 0: with none. */
 static uint8_t exception_to(struct relay *relay, const uint8_t *pdu)
 {
@@ -40,7 +31,7 @@ static uint8_t exception_to(struct relay *relay, const uint8_t *pdu)
         return 1;
     }
     bool refuses = registers && illegal && address <= illegal && illegal < address + count;
-    return refuses || (function <= 4 && spends_spurious(relay)) ? 2 : 0;
+    return refuses ? 2 : 0;
 }
 
 /* Under the mutex. */

@@ -23,7 +23,6 @@ struct relay {
     atomic_bool deaf;        /* does what it is told, and answers nothing */
     atomic_uint lacks;       /* functions that it does not know, as bits */
     atomic_uint illegal;     /* a register that it refuses; 0: none */
-    atomic_uint spurious;    /* so many reads are answered with exception 2, for no reason */
     atomic_uint requests;    /* that came */
     atomic_uint connections; /* after the first */
     pthread_mutex_t mutex;

@@ -171,7 +171,9 @@ static void an_exception_is_an_answer_too(void **state)
     device->lacks = 1u << 3;
     fg_test_line_start();
     fg_test_line_run(500 * TEST_MS);
-    fg_test_line_expect("1:online 1:refused 0:1 1:failed 1 ");
+    fg_test_line_expect("1:online 1:failed 1 ");
+    fg_test_line_run(TEST_SECOND);
+    fg_test_line_expect("1:refused 0:1 1:failed 1 ");
 }
 
 static void a_gateways_word_that_nobody_answers_is_no_answer(void **state)
@@ -245,11 +247,32 @@ static void a_refused_point_is_named_and_the_rest_keep_their_values(void **state
     device->illegal[20] = true;
     fg_test_line_start();
     fg_test_line_run(800 * TEST_MS);
-    fg_test_line_expect("1:online 1:refused 20:2 1:failed 2 1:reading ");
+    fg_test_line_expect("1:online 1:failed 2 1:reading ");
     assert_int_equal(device->values, 4);
-    fg_test_line_run(2 * TEST_SECOND);
-    fg_test_line_expect("1:reading 1:reading ");
-    assert_int_equal(device->values, 12);
+    fg_test_line_run(3 * TEST_SECOND);
+    fg_test_line_expect("1:refused 20:2 1:failed 2 1:reading 1:reading 1:reading ");
+    assert_int_equal(device->values, 16);
+}
+
+static void one_wrong_refusal_costs_one_value(void **state)
+{
+    (void)state;
+    struct fg_test_device *device = fg_test_line_device_with(2);
+    device->settings.max_gap = 20;
+    fg_test_line_start();
+    fg_test_line_run(800 * TEST_MS);
+    fg_test_line_expect("1:online 1:reading ");
+    device->illegal[10] = true;
+    fg_test_line_run(TEST_SECOND);
+    fg_test_line_expect("1:failed 2 1:reading ");
+    device->illegal[10] = false;
+    unsigned values = device->values;
+    fg_test_line_run(TEST_SECOND);
+    fg_test_line_expect("1:reading ");
+    assert_int_equal(device->values, values + 2);
+    unsigned asked = device->asked;
+    fg_test_line_run(TEST_SECOND);
+    assert_int_equal(device->asked, asked + 1); /* and both are read together again */
 }
 
 static void a_refused_hole_costs_no_value(void **state)
@@ -275,12 +298,12 @@ static void a_refused_point_is_asked_for_again_after_an_hour(void **state)
     device->illegal[10] = true;
     fg_test_line_start();
     fg_test_line_run(30 * 60 * TEST_SECOND);
-    assert_int_equal(device->asked, 31);
+    assert_int_equal(device->asked, 32);
     device->illegal[10] = false;
     forget();
     fg_test_line_run(35 * 60 * TEST_SECOND);
     assert_non_null(strstr(LINE->text, "1:refused 10:0 "));
-    assert_int_equal(device->values, 65 + 4);
+    assert_int_equal(device->values, 65 + 3);
 }
 
 static void a_device_that_refuses_all_is_still_known_to_answer(void **state)
@@ -289,7 +312,7 @@ static void a_device_that_refuses_all_is_still_known_to_answer(void **state)
     struct fg_test_device *device = fg_test_line_device_with(3);
     device->illegal[0] = device->illegal[10] = device->illegal[20] = true;
     fg_test_line_start();
-    fg_test_line_run(800 * TEST_MS);
+    fg_test_line_run(1800 * TEST_MS);
     forget();
     unsigned asked = device->asked;
     fg_test_line_run(10 * TEST_SECOND);
@@ -306,7 +329,7 @@ static void a_point_that_is_refused_is_read_when_it_is_hurried(void **state)
     struct fg_test_device *device = fg_test_line_device_with(2);
     device->illegal[10] = true;
     fg_test_line_start();
-    fg_test_line_run(800 * TEST_MS);
+    fg_test_line_run(1800 * TEST_MS);
     forget();
     device->illegal[10] = false;
     fg_modbus_poll_hurry(LINE->poll, 0, 1, LINE->now_ns);
@@ -452,6 +475,7 @@ int main(void)
         LINES(a_dead_device_delays_the_others_by_one_timeout_at_most),
         LINES(live_devices_keep_their_rate_among_dead_ones),
         LINES(a_refused_point_is_named_and_the_rest_keep_their_values),
+        LINES(one_wrong_refusal_costs_one_value),
         LINES(a_refused_hole_costs_no_value),
         LINES(a_refused_point_is_asked_for_again_after_an_hour),
         LINES(a_device_that_refuses_all_is_still_known_to_answer),
