@@ -74,6 +74,9 @@ struct fg_check;
 void fg_check_problem(struct fg_check *check, const char *path, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Whether the file says something at path: of the group itself, not what it has from the one around it. */
+bool fg_check_says(const struct fg_check *check, const char *path);
+
 struct fg_setting {
     const char *key; /* NULL ends the table (INLINE rows use "" ) */
     enum fg_setting_type type;

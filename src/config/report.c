@@ -140,8 +140,9 @@ const char *text_quoted(const char *text, size_t length, char room[QUOTED_ROOM])
 }
 
 /* The setting that path names below the group, or as near to it as the file goes. */
-static const config_setting_t *follow(const config_setting_t *setting, const char *path)
+static const config_setting_t *follow(const config_setting_t *setting, const char *path, bool *whole)
 {
+    *whole = false;
     while (*path) {
         const config_setting_t *next = NULL;
         if (*path == '[') {
@@ -167,15 +168,27 @@ static const config_setting_t *follow(const config_setting_t *setting, const cha
         }
         setting = next;
     }
+    *whole = true;
     return setting;
 }
 
 void fg_check_problem(struct fg_check *check, const char *path, const char *format, ...)
 {
-    const config_setting_t *at = check->spot.setting ? follow(check->spot.setting, path) : check->spot.near;
+    bool whole = false;
+    const config_setting_t *at =
+        check->spot.setting ? follow(check->spot.setting, path, &whole) : check->spot.near;
     const struct origin *origin = plain_origin(check->reader->plain, config_setting_source_line(at));
     va_list arguments;
     va_start(arguments, format);
     problems_vtell(check->reader->problems, origin, check->spot.place, path, format, arguments);
     va_end(arguments);
+}
+
+bool fg_check_says(const struct fg_check *check, const char *path)
+{
+    bool whole = false;
+    if (check->spot.setting) {
+        follow(check->spot.setting, path, &whole);
+    }
+    return whole;
 }

@@ -205,17 +205,42 @@ static void check_polled(struct fg_check *check, const struct fg_port_settings *
     }
 }
 
-/* Whether something is there that only a protocol reads: a protocol was forgotten. */
-static const char *asked_for(const struct fg_settings_list *list, char path[80], const char *where)
+/* ---- without a protocol ---- */
+
+/* Tells of each key of the table that stands there: a protocol was forgotten, or nobody reads it. */
+static void check_keys(struct fg_check *check, const char *where, const struct fg_schema *schema,
+                       const char *common)
 {
-    const struct fg_point_settings *points = list->items;
-    for (size_t i = 0; i < list->count; i++) {
-        if (points[i].modbus.address >= 0) {
-            snprintf(path, 80, "%spoints[%zu].address", where, i);
-            return path;
+    char path[96];
+    for (const struct fg_setting *row = schema->settings; row->key; row++) {
+        snprintf(path, sizeof path, "%s%s", where, row->key);
+        if (strcmp(row->key, common) != 0 && fg_check_says(check, path)) {
+            fg_check_problem(check, path,
+                             "is for ports with a protocol; take it out, or write protocol: { type = "
+                             "\"modbus-rtu\"; };");
         }
     }
-    return NULL;
+}
+
+/* where is "" for the port, else as in "devices[3]." */
+static void check_unpolled(struct fg_check *check, const struct fg_port_settings *port, const char *where,
+                           const struct fg_device_defaults *device)
+{
+    char path[80];
+    check_keys(check, where, &fg_modbus_device_schema, "timeout");
+    snprintf(path, sizeof path, "%spoints", where);
+    if (device->points.count > 0 && fg_check_says(check, path)) {
+        for (size_t i = 0; i < device->points.count; i++) {
+            snprintf(path, sizeof path, "%spoints[%zu].", where, i);
+            check_keys(check, path, &fg_modbus_point_schema, "unit");
+        }
+    }
+    snprintf(path, sizeof path, "%sreply", where);
+    if (device->reply && !device->writable) {
+        fg_check_problem(check, path, "is about commands, and writable = false forbids them; take one out");
+    } else if (device->reply && !fg_transport_can_send(&port->transport)) {
+        fg_check_problem(check, path, "is about commands, and this transport has no way back; take it out");
+    }
 }
 
 void fg_polling_check(struct fg_check *check, const struct fg_port_settings *port)
@@ -224,18 +249,10 @@ void fg_polling_check(struct fg_check *check, const struct fg_port_settings *por
         check_polled(check, port);
         return;
     }
-    char path[80], where[32];
-    const char *found = asked_for(&port->defaults.points, path, "");
-    for (size_t i = 0; i < port->devices.count && !found; i++) {
-        const struct fg_settings_list *points = &listed(port, i)->defaults.points;
-        if (points->items != port->defaults.points.items) {
-            snprintf(where, sizeof where, "devices[%zu].", i);
-            found = asked_for(points, path, where);
-        }
-    }
-    if (found) {
-        fg_check_problem(check, found,
-                         "is for ports with a protocol; take it out, or write protocol: { type = "
-                         "\"modbus-rtu\"; };");
+    check_unpolled(check, port, "", &port->defaults);
+    for (size_t i = 0; i < port->devices.count; i++) {
+        char where[32];
+        snprintf(where, sizeof where, "devices[%zu].", i);
+        check_unpolled(check, port, where, &listed(port, i)->defaults);
     }
 }

@@ -122,6 +122,46 @@ static void an_address_without_a_protocol_is_told(void **state)
                            "devices[0].points[0].address: is for ports with a protocol"));
 }
 
+static void each_key_that_needs_a_protocol_is_told_where_it_stands(void **state)
+{
+    (void)state;
+    static const char *const on_device[] = { "unit = 1;", "poll_interval = \"5s\";", "retries = 2;",
+                                             "max_gap = 8;" };
+    static const char *const on_point[] = {
+        "table = \"holding\";", "type = \"uint16\";", "order = \"ABCD\";",      "length = 1;",   "bit = 1;",
+        "width = 1;",           "scale = 1.0;",       "offset = 0.0;",          "decimals = 1;", "min = 0.0;",
+        "max = 1.0;",           "writable = false;",  "poll_interval = \"5s\";"
+    };
+    char settings[300], wanted[100];
+    for (size_t i = 0; i < sizeof on_device / sizeof on_device[0]; i++) {
+        int length = (int)strcspn(on_device[i], " ");
+        snprintf(settings, sizeof settings, LINE "%s", on_device[i]);
+        snprintf(wanted, sizeof wanted, " %.*s: is for ports with a protocol", length, on_device[i]);
+        assert_non_null(strstr(told_of(settings), wanted));
+        snprintf(settings, sizeof settings, KEY "devices = ( { name = \"a\"; }, { name = \"b\"; %s } );",
+                 on_device[i]);
+        snprintf(wanted, sizeof wanted, "devices[1].%.*s: is for ports with a protocol", length,
+                 on_device[i]);
+        assert_non_null(strstr(told_of(settings), wanted));
+    }
+    for (size_t i = 0; i < sizeof on_point / sizeof on_point[0]; i++) {
+        int length = (int)strcspn(on_point[i], " ");
+        snprintf(settings, sizeof settings, LINE "points = ( { name = \"v\"; %s } );", on_point[i]);
+        snprintf(wanted, sizeof wanted, " points[0].%.*s: is for ports with a protocol", length, on_point[i]);
+        assert_non_null(strstr(told_of(settings), wanted));
+    }
+}
+
+static void what_a_command_needs_is_no_matter_of_protocols(void **state)
+{
+    (void)state;
+    assert_string_equal(told_of(LINE "reply = true; timeout = \"1s\"; writable = true;"), "");
+    assert_string_equal(told_of(LINE "points = ( { name = \"v\"; unit = \"V\"; } );"), "");
+    assert_non_null(strstr(told_of(RTU POINTS "reply = true;"), " reply: is for devices without a protocol"));
+    assert_non_null(strstr(told_of(RTU POINTS "writable = false;"), " writable: is said by each point"));
+    assert_non_null(strstr(told_of(LINE "reply = true; writable = false;"), " reply: "));
+}
+
 static void tens_of_thousands_of_devices_are_checked(void **state)
 {
     (void)state;
@@ -147,6 +187,8 @@ int main(void)
         cmocka_unit_test(modbus_tcp_needs_a_connection_that_is_made),
         cmocka_unit_test(polled_devices_have_points_and_units),
         cmocka_unit_test(an_address_without_a_protocol_is_told),
+        cmocka_unit_test(each_key_that_needs_a_protocol_is_told_where_it_stands),
+        cmocka_unit_test(what_a_command_needs_is_no_matter_of_protocols),
         cmocka_unit_test(tens_of_thousands_of_devices_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
