@@ -1,33 +1,16 @@
 /*
  * Ports whose devices speak of themselves: what comes on a link becomes frames, and these readings.
  */
-#include "sender.h"
+#include "stream.h"
 
 #include "fieldgate/clock.h"
 #include "fieldgate/decoder.h"
-#include "fieldgate/framing.h"
 #include "fieldgate/log.h"
 #include "fieldgate/text.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* One link of a port, on the link's strand. */
-struct port_link {
-    struct fg_port *port;
-    struct fg_link *link;
-    struct fg_framer framer;
-    struct fg_device *device;     /* of the latest frame: saves the look-up */
-    bool several;                 /* devices were on it */
-    struct refused *refused;      /* it waits for room for this; counted in port->waiting */
-    const union fg_address *peer; /* of the connection: the link's */
-    struct gap *gap;              /* where silence ends a frame */
-    /* Commands; NULL: there were none yet. Set under the port's lock by who posts the first. */
-    _Atomic(struct fg_sender *) sender;
-};
-
-_Static_assert(sizeof(struct port_link) <= 120, "a link that idles is small");
 
 /* A frame that the sink had no room for; or, with a mark, nothing: what was offered is to be saved first. */
 struct refused {
@@ -40,7 +23,7 @@ static const union fg_address nobody;
 
 struct gap {
     struct fg_timer timer;
-    struct port_link *owner;
+    struct fg_stream_link *owner;
     int64_t received_ns;
     struct fg_task burial; /* of owner */
 };
@@ -57,7 +40,7 @@ static void reject_device(struct fg_port *port, enum fg_reason reason, const cha
 }
 
 /* The identity of a frame's device as text; number keeps the room of a number's text. */
-static enum fg_reason identify(const struct port_link *state, const struct fg_record *record,
+static enum fg_reason identify(const struct fg_stream_link *state, const struct fg_record *record,
                                const union fg_address *from, char number[FG_ADDRESS_TEXT],
                                const char **identity, size_t *length)
 {
@@ -94,7 +77,7 @@ static enum fg_reason identify(const struct port_link *state, const struct fg_re
 }
 
 /* Whose the frame is. NULL: nobody's, which is counted. */
-static struct fg_device *device_of(struct port_link *state, const struct fg_record *record,
+static struct fg_device *device_of(struct fg_stream_link *state, const struct fg_record *record,
                                    const union fg_address *from)
 {
     if (state->port->only) {
@@ -138,7 +121,7 @@ static bool take_time(const struct fg_device *device, struct fg_record *record, 
 
 /* A frame may be what a command waits for. Where the device is known before, also one that says nothing to
  * the decoder. */
-static void offer_answer(struct port_link *state, const struct fg_device *device,
+static void offer_answer(struct fg_stream_link *state, const struct fg_device *device,
                          const struct fg_frame *frame, int64_t received_ns)
 {
     struct fg_sender *sender = atomic_load(&state->sender);
@@ -148,7 +131,7 @@ static void offer_answer(struct port_link *state, const struct fg_device *device
 }
 
 /* One frame. Returns 0, or -ENOBUFS when the sink has no room: then nothing was counted. */
-static int take_frame(struct port_link *state, const struct fg_frame *frame, int64_t received_ns,
+static int take_frame(struct fg_stream_link *state, const struct fg_frame *frame, int64_t received_ns,
                       const union fg_address *from)
 {
     struct fg_port *port = state->port;
@@ -195,7 +178,7 @@ static int take_frame(struct port_link *state, const struct fg_frame *frame, int
 }
 
 /* Keeps a refused frame and stops reading until there is room. */
-static void keep_refused(struct port_link *state, const struct fg_frame *frame, int64_t received_ns)
+static void keep_refused(struct fg_stream_link *state, const struct fg_frame *frame, int64_t received_ns)
 {
     struct fg_port *port = state->port;
     struct refused *refused = calloc(1, sizeof *refused);
@@ -216,7 +199,7 @@ static void keep_refused(struct port_link *state, const struct fg_frame *frame, 
     fg_link_pause(state->link);
 }
 
-static void free_refused(struct port_link *state)
+static void free_refused(struct fg_stream_link *state)
 {
     if (state->refused) {
         fg_buffer_fini(&state->refused->frame);
@@ -225,7 +208,7 @@ static void free_refused(struct port_link *state)
     }
 }
 
-static void end_waiting(struct port_link *state)
+static void end_waiting(struct fg_stream_link *state)
 {
     free_refused(state);
     atomic_store(&state->port->waited_ns, fg_clock_now_ns());
@@ -233,7 +216,7 @@ static void end_waiting(struct port_link *state)
 }
 
 /* What was read counts when the sink has saved it, and only then is more read. False: not yet. */
-static bool wait_until_saved(struct port_link *state)
+static bool wait_until_saved(struct fg_stream_link *state)
 {
     const struct fg_sink *sink = state->port->sink;
     if (sink->saved(sink->context, state->refused->mark)) {
@@ -244,7 +227,7 @@ static bool wait_until_saved(struct port_link *state)
     return false;
 }
 
-static void begin_waiting_until_saved(struct port_link *state)
+static void begin_waiting_until_saved(struct fg_stream_link *state)
 {
     const struct fg_sink *sink = state->port->sink;
     uint64_t mark = sink->mark(sink->context);
@@ -259,7 +242,7 @@ static void begin_waiting_until_saved(struct port_link *state)
     }
 }
 
-static bool offer_refused(struct port_link *state)
+static bool offer_refused(struct fg_stream_link *state)
 {
     const struct refused *refused = state->refused;
     if (!refused) {
@@ -280,7 +263,7 @@ static bool offer_refused(struct port_link *state)
 }
 
 /* Hands on what the framer says. False when the sink has no room: the frame is kept, and reading stops. */
-static bool handle(struct port_link *state, enum fg_framing_result result, const struct fg_frame *frame,
+static bool handle(struct fg_stream_link *state, enum fg_framing_result result, const struct fg_frame *frame,
                    enum fg_reason reason, int64_t received_ns, const union fg_address *from)
 {
     if (result == FG_FRAMING_REJECT) {
@@ -293,7 +276,7 @@ static bool handle(struct port_link *state, enum fg_framing_result result, const
     return true;
 }
 
-static void take_datagram(struct port_link *state, const struct fg_packet *packet)
+static void take_datagram(struct fg_stream_link *state, const struct fg_packet *packet)
 {
     struct fg_port *port = state->port;
     if (packet->truncated || packet->size == 0) {
@@ -319,7 +302,7 @@ static void take_datagram(struct port_link *state, const struct fg_packet *packe
 
 static size_t on_received(void *context, const struct fg_packet *packet)
 {
-    struct port_link *state = context;
+    struct fg_stream_link *state = context;
     if (packet->datagram) {
         take_datagram(state, packet);
         return packet->size;
@@ -362,7 +345,7 @@ static size_t on_received(void *context, const struct fg_packet *packet)
 static void on_silence(struct fg_timer *timer)
 {
     struct gap *gap = (struct gap *)timer;
-    struct port_link *state = gap->owner;
+    struct fg_stream_link *state = gap->owner;
     struct fg_frame frame;
     enum fg_reason reason = FG_REASON_NONE;
     if (!offer_refused(state)) {
@@ -373,7 +356,7 @@ static void on_silence(struct fg_timer *timer)
     handle(state, result, &frame, reason, gap->received_ns, state->peer);
 }
 
-static void free_link(struct port_link *state)
+static void free_link(struct fg_stream_link *state)
 {
     fg_framer_fini(&state->framer);
     free_refused(state);
@@ -384,7 +367,7 @@ static void free_link(struct port_link *state)
 static void *on_up(void *context, struct fg_link *link)
 {
     struct fg_port *port = context;
-    struct port_link *state = calloc(1, sizeof *state);
+    struct fg_stream_link *state = calloc(1, sizeof *state);
     if (!state) {
         return NULL;
     }
@@ -417,7 +400,7 @@ static void visit_down(void *value, void *context)
 }
 
 /* Most links have had one device or none: not all of the port's are looked at for each that goes. */
-static void tell_down(struct port_link *state)
+static void tell_down(struct fg_stream_link *state)
 {
     struct fg_port *port = state->port;
     struct fg_device *device = port->only ? port->only : state->device;
@@ -432,79 +415,6 @@ static void tell_down(struct port_link *state)
     }
 }
 
-/* ---- commands ---- */
-
-/* The link that leads to the device. Under the device's lock. */
-static struct port_link *way_to(const struct fg_device *device, struct fg_refusal *refusal)
-{
-    if (device->link) {
-        return device->link;
-    }
-    if (device->links == 1) {
-        return (struct port_link *)device->links_sum; /* NOLINT(performance-no-int-to-ptr) */
-    }
-    if (device->links > 1) {
-        fg_refuse(refusal, FG_OUTCOME_LINK_DOWN,
-                  "%u links are up, and nothing came on them that would tell which leads to the device",
-                  device->links);
-    } else if (fg_counted(&device->port->links) > 0) {
-        fg_refuse(refusal, FG_OUTCOME_LINK_DOWN,
-                  "nothing came from the device on a link that is up, so the way to it is not known");
-    } else {
-        fg_refuse(refusal, FG_OUTCOME_LINK_DOWN, "no link is up");
-    }
-    return NULL;
-}
-
-static struct fg_sender *sender_of(struct port_link *state)
-{
-    struct fg_sender *sender = atomic_load(&state->sender);
-    if (!sender) {
-        int64_t gap_ns = state->gap ? fg_framer_gap_ns(&state->framer) : 0;
-        sender = fg_sender_new(state->port, state->link, gap_ns);
-        atomic_store(&state->sender, sender);
-    }
-    return sender;
-}
-
-/* Under the device's lock: the link cannot go down meanwhile. */
-static bool post(struct fg_device *device, struct fg_outgoing *outgoing, struct fg_refusal *refusal)
-{
-    struct port_link *state = way_to(device, refusal);
-    if (!state) {
-        return false;
-    }
-    struct fg_sender *sender = sender_of(state);
-    if (!sender) {
-        return fg_refuse(refusal, FG_OUTCOME_NO_MEMORY, "there is no memory for the command");
-    }
-    if (!fg_device_begin_command(device, refusal)) {
-        return false;
-    }
-    if (!fg_sender_post(sender, outgoing, &device->peer, refusal)) {
-        atomic_fetch_sub(&device->commands, 1);
-        return false;
-    }
-    return true;
-}
-
-bool fg_stream_command(struct fg_device *device, struct fg_command *command, struct fg_refusal *refusal)
-{
-    struct fg_outgoing *outgoing = fg_outgoing_new(device, command, refusal);
-    if (!outgoing) {
-        return false;
-    }
-    pthread_mutex_lock(&device->lock);
-    bool taken = post(device, outgoing, refusal);
-    pthread_mutex_unlock(&device->lock);
-    if (!taken) {
-        fg_outgoing_free(outgoing);
-    }
-    return taken;
-}
-
-/* ---- the end of a link ---- */
-
 static void bury(struct fg_task *task)
 {
     free_link(((struct gap *)(void *)((char *)task - offsetof(struct gap, burial)))->owner);
@@ -512,7 +422,7 @@ static void bury(struct fg_task *task)
 
 static void on_down(void *context, int error)
 {
-    struct port_link *state = context;
+    struct fg_stream_link *state = context;
     struct fg_port *port = state->port;
     (void)error;
     if (state->refused && state->refused->mark > 0) {

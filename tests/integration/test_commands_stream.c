@@ -403,6 +403,28 @@ static void without_an_answer_it_is_a_timeout_and_a_late_one_is_a_reading(void *
     asked_free(asked);
 }
 
+static void a_frame_that_was_read_before_the_question_is_no_answer(void **state)
+{
+    uint16_t number = rig_free_port(SOCK_STREAM);
+    struct bench *bench = bench_new(state, TCP LINE PAIR REPLY LATER, number);
+    bench->number = number;
+    bench->limited = true;
+    bench_open(bench);
+    int fd = connect_to(bench);
+    say(fd, "x=1\n");
+    RIG_WAIT(bench, bench->refusals > 0); /* there is no room: the frame is kept */
+    struct asked *asked = SEND(bench, "p", "x?");
+    hear(fd, "x?\n", 3);
+    bench_give_room(bench, 10);
+    WAIT_TOLD(bench, "p: x=1");
+    assert_int_equal(RIG_GET(bench, asked->answers), 0);
+    say(fd, "x=2\n");
+    expect(asked, "ok >x=2");
+    bench_free(bench);
+    close(fd);
+    asked_free(asked);
+}
+
 static void the_next_command_of_a_device_waits_and_those_of_others_do_not(void **state)
 {
     struct bench *bench = bench_on(state, SOCK_STREAM, LINE PAIR KEYED REPLY LATER);
@@ -470,6 +492,33 @@ static void too_many_are_told_busy_and_a_link_that_goes_answers_the_rest(void **
     assert_non_null(strstr(asked[1]->why, "before it was sent"));
     bench_free(bench);
     for (size_t i = 0; i < 20; i++) {
+        asked_free(asked[i]);
+    }
+}
+
+static void one_link_has_not_more_than_its_share(void **state)
+{
+    enum { DEVICES = 20, EACH = 15, LINK_MAX = 256 };
+    struct asked *asked[DEVICES * EACH];
+    struct bench *bench = bench_on(state, SOCK_STREAM, LINE PAIR KEYED REPLY LATER);
+    int fd = connect_to(bench);
+    char text[16];
+    for (int i = 0; i < DEVICES; i++) {
+        snprintf(text, sizeof text, "id=d%d\n", i);
+        say(fd, text);
+    }
+    WAIT_TOLD(bench, "d19:*");
+    size_t busy = 0;
+    for (size_t i = 0; i < DEVICES * EACH; i++) {
+        snprintf(text, sizeof text, "d%zu", i % DEVICES);
+        asked[i] = SEND(bench, text, "x");
+        busy += RIG_GET(bench, asked[i]->answers);
+    }
+    assert_int_equal(busy, DEVICES * EACH - LINK_MAX);
+    expect(asked[DEVICES * EACH - 1], "busy");
+    bench_free(bench);
+    close(fd);
+    for (size_t i = 0; i < DEVICES * EACH; i++) {
         asked_free(asked[i]);
     }
 }
@@ -596,9 +645,11 @@ int main(void)
         RIG_TEST(the_next_frame_is_the_answer_and_a_reading_too),
         RIG_TEST(an_answer_that_the_decoder_does_not_read_is_one),
         RIG_TEST(without_an_answer_it_is_a_timeout_and_a_late_one_is_a_reading),
+        RIG_TEST(a_frame_that_was_read_before_the_question_is_no_answer),
         RIG_TEST(the_next_command_of_a_device_waits_and_those_of_others_do_not),
         RIG_TEST(a_command_whose_time_passes_while_it_waits_is_not_sent),
         RIG_TEST(too_many_are_told_busy_and_a_link_that_goes_answers_the_rest),
+        RIG_TEST(one_link_has_not_more_than_its_share),
         RIG_TEST(a_port_that_closes_answers_what_waits),
         RIG_TEST(a_peer_that_reads_nothing_is_given_up),
         RIG_TEST(commands_of_several_threads_to_links_that_come_and_go_are_each_answered_once),

@@ -2,6 +2,7 @@
  * Devices by others, libmodbus and pymodbus: every type and order is read from them by a port, and every
  * function code is understood by them.
  */
+#include "support/asked.h"
 #include "support/client.h"
 #include "support/port_bench.h"
 #include "support/wait.h"
@@ -231,26 +232,33 @@ static void device_start(struct device *device, struct rig *rig, enum peer peer,
 
 /* ---- reading ---- */
 
+/* A port that asks the device. */
+static struct bench *peer_bench(void **state, const struct device *device, bool tcp, const char *interval,
+                                const char *points)
+{
+    char transport[160];
+    if (tcp) {
+        snprintf(transport, sizeof transport, "type = \"tcp-client\"; address = \"127.0.0.1:%u\";",
+                 device->port);
+    } else {
+        snprintf(transport, sizeof transport, "type = \"serial\"; path = \"%s\"; baud = 115200;",
+                 device->line);
+    }
+    struct bench *bench = bench_new(state,
+                                    "transport: { %s };\nprotocol: { type = \"%s\"; };\n"
+                                    "poll_interval = \"%s\"; timeout = \"500ms\"; points = (\n%s);\n",
+                                    transport, tcp ? "modbus-tcp" : "modbus-rtu", interval, points);
+    bench_open(bench);
+    return bench;
+}
+
 static void every_type_and_order_is_read(void **state, enum peer peer, bool tcp)
 {
     static char settings[20000], wanted[8000];
     struct device device;
-    struct rig *rig = *state;
     make_points(settings, sizeof settings, wanted, sizeof wanted);
-    device_start(&device, rig, peer, tcp);
-    char transport[160];
-    if (tcp) {
-        snprintf(transport, sizeof transport, "type = \"tcp-client\"; address = \"127.0.0.1:%u\";",
-                 device.port);
-    } else {
-        snprintf(transport, sizeof transport, "type = \"serial\"; path = \"%s\"; baud = 115200;",
-                 device.line);
-    }
-    struct bench *bench = bench_new(state,
-                                    "transport: { %s };\nprotocol: { type = \"%s\"; };\n"
-                                    "poll_interval = \"100ms\"; timeout = \"500ms\"; points = (\n%s);\n",
-                                    transport, tcp ? "modbus-tcp" : "modbus-rtu", settings);
-    bench_open(bench);
+    device_start(&device, *state, peer, tcp);
+    struct bench *bench = peer_bench(state, &device, tcp, "100ms", settings);
     RIG_WAIT(bench, bench_count(bench, "p:*") >= 3);
     pthread_mutex_lock(&bench->mutex);
     for (size_t i = 0; i < bench->count; i++) {
@@ -376,6 +384,96 @@ static void every_function_is_understood(void **state, enum peer peer)
     stop(&device);
 }
 
+/* ---- writing ---- */
+
+static const struct written {
+    const char *name, *settings, *first, *second; /* values */
+} written[] = {
+    { "coil", "table = \"coil\"; address = 3; type = \"bool\";", "true", "false" },              /* 5 */
+    { "i16", "address = 10; type = \"int16\";", "-12345", "7" },                                 /* 6 */
+    { "u16", "address = 11; type = \"uint16\"; scale = 0.1;", "5432.1", "0.5" },                 /* 6 */
+    { "whole", "address = 12; type = \"bool\";", "true", "false" },                              /* 6 */
+    { "i32", "address = 20; type = \"int32\"; order = \"CDAB\";", "-123456789", "1" },           /* 16 */
+    { "u32", "address = 22; type = \"uint32\"; order = \"BADC\";", "3123441173", "2" },          /* 16 */
+    { "i64", "address = 24; type = \"int64\"; order = \"DCBA\";", "-1234567890123456789", "3" }, /* 16 */
+    { "u64", "address = 28; type = \"uint64\";", "17293822569102704641", "4" },                  /* 16 */
+    { "f32", "address = 32; type = \"float32\"; order = \"CDAB\";", "3.1415927", "0.5" },        /* 16 */
+    { "f64", "address = 36; type = \"float64\";", "-2.718281828459045", "0.25" },                /* 16 */
+    { "text", "address = 40; type = \"string\"; length = 6;", "\"H\xC3\xA4llo\"", "\"\"" },      /* 16 */
+    { "bits", "address = 50; type = \"bits\"; bit = 4; width = 5;", "22", "9" },                 /* 22 */
+    { "bit", "address = 50; type = \"bool\"; bit = 12;", "true", "false" },                      /* 22 */
+};
+#define WRITTEN (sizeof written / sizeof written[0])
+
+/* Sets all points one by one, then all at once, and reads them. */
+static void write_all(struct bench *bench)
+{
+    struct asked *asked[WRITTEN + 2];
+    char all[990] = "", wanted[1000] = "ok";
+    for (size_t i = 0; i < WRITTEN; i++) {
+        char one[100];
+        snprintf(one, sizeof one, "%s=%s", written[i].name, written[i].first);
+        asked[i] = asked_set(bench, "p", one);
+        assert_string_equal(asked_answer(asked[i]), "ok");
+        snprintf(wanted + strlen(wanted), sizeof wanted - strlen(wanted), " %s=%s", written[i].name,
+                 written[i].first);
+    }
+    struct asked *read = asked_get(bench, "p", "");
+    assert_string_equal(asked_answer(read), wanted);
+    snprintf(wanted, sizeof wanted, "ok");
+    for (size_t i = 0; i < WRITTEN; i++) {
+        snprintf(all + strlen(all), sizeof all - strlen(all), " %s=%s", written[i].name, written[i].second);
+    }
+    snprintf(wanted + 2, sizeof wanted - 2, "%s", all);
+    asked[WRITTEN] = asked_set(bench, "p", all);
+    assert_string_equal(asked_answer(asked[WRITTEN]), "ok");
+    asked[WRITTEN + 1] = asked_get(bench, "p", "");
+    assert_string_equal(asked_answer(asked[WRITTEN + 1]), wanted);
+    bench_close(bench);
+    asked_free(read);
+    for (size_t i = 0; i < WRITTEN + 2; i++) {
+        asked_free(asked[i]);
+    }
+}
+
+static void every_type_is_written(void **state, enum peer peer, bool tcp)
+{
+    char settings[3000] = "";
+    struct device device;
+    memset(registers, 0, sizeof registers);
+    device_start(&device, *state, peer, tcp);
+    for (size_t i = 0; i < WRITTEN; i++) {
+        snprintf(settings + strlen(settings), sizeof settings - strlen(settings),
+                 "%s{ name = \"%s\"; %s writable = true; }", i > 0 ? ",\n" : "", written[i].name,
+                 written[i].settings);
+    }
+    struct bench *bench = peer_bench(state, &device, tcp, "1h", settings);
+    RIG_WAIT(bench, bench_count(bench, "p:*") > 0);
+    write_all(bench);
+    bench_free(bench);
+    stop(&device);
+}
+
+static void libmodbus_is_written_to_on_a_serial_line(void **state)
+{
+    every_type_is_written(state, LIBMODBUS, false);
+}
+
+static void libmodbus_is_written_to_on_tcp(void **state)
+{
+    every_type_is_written(state, LIBMODBUS, true);
+}
+
+static void pymodbus_is_written_to_on_a_serial_line(void **state)
+{
+    every_type_is_written(state, PYMODBUS, false);
+}
+
+static void pymodbus_is_written_to_on_tcp(void **state)
+{
+    every_type_is_written(state, PYMODBUS, true);
+}
+
 static void libmodbus_on_a_serial_line(void **state)
 {
     every_type_and_order_is_read(state, LIBMODBUS, false);
@@ -415,6 +513,10 @@ int main(void)
         RIG_TEST(libmodbus_on_tcp),
         RIG_TEST(pymodbus_on_a_serial_line),
         RIG_TEST(pymodbus_on_tcp),
+        RIG_TEST(libmodbus_is_written_to_on_a_serial_line),
+        RIG_TEST(libmodbus_is_written_to_on_tcp),
+        RIG_TEST(pymodbus_is_written_to_on_a_serial_line),
+        RIG_TEST(pymodbus_is_written_to_on_tcp),
         RIG_TEST(libmodbus_understands_every_function),
         RIG_TEST(pymodbus_understands_every_function),
     };
