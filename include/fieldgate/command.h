@@ -47,7 +47,7 @@ struct fg_command_result {
     uint8_t exception;             /* of EXCEPTION */
     const char *point;             /* which one failed, or NULL */
     const char *why;               /* in words, with what would be right; or NULL */
-    const struct fg_field *fields; /* of GET: what was read */
+    const struct fg_field *fields; /* of GET: what was read, whatever the outcome */
     size_t count;
     const uint8_t *reply; /* of SEND: the frame that answered, or NULL */
     size_t reply_size;
