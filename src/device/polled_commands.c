@@ -319,11 +319,11 @@ static const enum fg_outcome outcomes[] = {
 };
 
 static const char *why_of(const struct fg_modbus_command *request, enum fg_modbus_outcome outcome,
-                          bool writes, const struct fg_modbus_answer *answer)
+                          bool writes, uint8_t exception)
 {
     switch (outcome) {
     case FG_MODBUS_EXCEPTION:
-        return fg_modbus_exception_name(answer->exception);
+        return fg_modbus_exception_name(exception);
     case FG_MODBUS_TIMEOUT:
         return writes ? "no answer came: whether it was executed is not known" : "no answer came";
     case FG_MODBUS_EXPIRED:
@@ -425,9 +425,10 @@ void fg_polled_commanded(struct fg_poller *poller, struct fg_modbus_command *req
     if (outcome == FG_MODBUS_DONE && ++job->at < job->count) {
         return;
     }
+    uint8_t exception = answer ? answer->exception : 0;
     struct fg_command_result result = { .outcome = outcomes[outcome],
-                                        .exception = answer ? answer->exception : 0,
-                                        .why = why_of(request, outcome, writes, answer) };
+                                        .exception = exception,
+                                        .why = why_of(request, outcome, writes, exception) };
     if (outcome != FG_MODBUS_DONE) {
         result.point = name_of(job, job->at);
     }

@@ -85,7 +85,7 @@ static void plant_free(struct plant *plant)
     free(plant);
 }
 
-#define SELDOM "poll_interval = \"1h\"; timeout = \"200ms\"; retries = 1;\n" POINTS
+#define SELDOM "poll_interval = \"1h\"; timeout = \"5s\"; retries = 1;\n" POINTS
 
 static void expect(struct asked *asked, const char *text)
 {
@@ -212,7 +212,8 @@ static void what_the_device_does_not_know_is_written_another_way(void **state)
 
 static void a_write_without_an_answer_is_a_timeout_and_what_stands_there_is_read(void **state)
 {
-    struct plant *plant = plant_ready(state, MODBUS_TCP, SELDOM);
+    struct plant *plant =
+        plant_ready(state, MODBUS_TCP, "poll_interval = \"1h\"; timeout = \"200ms\"; retries = 1;\n" POINTS);
     atomic_store(&plant->relay.deaf, true);
     struct asked *asked = asked_set(plant->bench, "p", "level=9 relay=true");
     expect(asked, "timeout at level");
