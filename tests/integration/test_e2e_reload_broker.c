@@ -119,6 +119,26 @@ static void what_a_silent_broker_was_handed_is_handed_over_again(struct e2e *e2e
     close(fd);
 }
 
+static void a_stop_does_not_wait_for_a_broker_that_is_being_left(struct e2e *e2e)
+{
+    unsigned port = client_free_port();
+    e2e->shutdown_timeout = "500ms";
+    e2e_start(e2e, E2E_TCP("in") E2E_RAW "}", port);
+    int fd = client_tcp(port);
+    client_print(fd, "one\n");
+    e2e_expect(e2e, "in/state", "one");
+    e2e_broker_freeze(&e2e->broker);
+    client_print(fd, "two\n");
+    e2e->mqtt_more = "keepalive = \"50s\";";
+    e2e_rewrite(e2e, E2E_TCP("in") E2E_RAW "}, " E2E_TCP("new") E2E_RAW "}", port, client_free_port());
+    daemon_signal(&e2e->daemon, SIGHUP);
+    assert_true(daemon_wait_log(&e2e->daemon, "port new: listening", 5000)); /* now it waits for the broker */
+    assert_int_equal(daemon_stop(&e2e->daemon, 3000), 0);
+    assert_false(daemon_log_has(&e2e->daemon, ": left, for other settings"));
+    e2e_broker_thaw(&e2e->broker);
+    close(fd);
+}
+
 static void move_to_new_broker(struct e2e *e2e)
 {
     unsigned port = client_free_port();
@@ -187,6 +207,7 @@ int main(void)
         E2E_TEST(broker_settings_change_with_a_spool_and_nothing_is_lost),
         E2E_TEST(broker_settings_change_with_all_on_disk_and_nothing_is_lost),
         E2E_TEST(what_a_silent_broker_was_handed_is_handed_over_again),
+        E2E_TEST(a_stop_does_not_wait_for_a_broker_that_is_being_left),
         E2E_TEST(readings_that_wait_go_to_the_new_broker),
         E2E_TEST(readings_on_disk_go_to_the_new_broker),
         E2E_TEST(another_base_topic_is_taken_and_the_old_one_is_left_offline),
