@@ -294,9 +294,9 @@ int fg_spool_salvage(struct fg_spool *spool, const char *why);
 /* The same from where it was interrupted: what was salvaged is complete. */
 int fg_spool_finish_salvage(struct fg_spool *spool);
 
-/* spool_done.c: the note of what is done with. Apply removes what it says from the open database; prepare then
- * writes one that says nothing, so that a disk that is full later has room for it; remove is for when the
- * database goes. */
+/* spool_done.c: the note of what is done with. Apply removes what it says from the open database; prepare
+ * then writes one that says nothing, so that a disk that is full later has room for it; remove is for when
+ * the database goes. */
 int fg_spool_done_apply(struct fg_spool *spool);
 void fg_spool_done_prepare(struct fg_spool *spool);
 void fg_spool_done_close(struct fg_spool *spool);
