@@ -246,11 +246,15 @@ static void note_down(struct fg_publisher *publisher, bool was_up, int64_t now_n
 
 /* What the library would send again goes wrong when this broker knows nothing of the session: the second half
  * of a QoS 2 message whose first half is nowhere, and it would be taken for delivered. And the library never
- * forgets what another broker once set as limits. */
+ * forgets what another broker once set as limits. Nor is there any other way to know what it has, when it had
+ * no memory in the middle of a message. */
 static bool must_start_over(const struct fg_publisher *publisher)
 {
     const struct fg_session *session = publisher->session;
     bool halves = publisher->inflight.qos2 > 0;
+    if (session->doubtful) {
+        return true;
+    }
     return session->present ? session->other_limits && !halves : session->other_limits || halves;
 }
 

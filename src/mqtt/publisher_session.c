@@ -460,7 +460,10 @@ enum fg_handover fg_session_publish(struct fg_session *session, const struct fg_
     case MOSQ_ERR_MALFORMED_UTF8:
         return FG_NOT_HANDED_REFUSED;
     case MOSQ_ERR_NOMEM:
-        return FG_NOT_HANDED_MEMORY;
+        if (publication->qos == 0) {
+            return FG_NOT_HANDED_MEMORY;
+        }
+        break;
     default:
         break;
     }
@@ -468,7 +471,11 @@ enum fg_handover fg_session_publish(struct fg_session *session, const struct fg_
      * sends it again on the next connection. One of QoS 0 it drops then. */
     *mid = (uint16_t)number;
     session->queued++;
-    if (result) {
+    if (result == MOSQ_ERR_NOMEM) {
+        session->doubtful =
+            true; /* it has the message if there was memory for that, and none for the packet */
+        fg_session_drop(session, "no memory");
+    } else if (result) {
         settle(session, result, cause);
     }
     return FG_HANDED;
@@ -533,6 +540,7 @@ int fg_session_renew(struct fg_session *session)
         fg_tls_free(session->tls);
         adopt(session, library, tls);
         session->forgot = true;
+        session->doubtful = false;
         session->ack_count = 0;
     }
     return error;

@@ -60,6 +60,7 @@ struct fg_session {
     bool leaving;         /* fg_session_disconnect was called */
     bool unruly;          /* the broker sent what nobody asked for */
     bool forgot;          /* fg_session_renew was called */
+    bool doubtful;        /* whether the library has all that it was handed is not known */
     bool held;            /* fg_session_hold was */
     size_t held_inflight; /* max_inflight without that */
     bool other_limits;    /* max_qos or max_packet are another broker's: this one has not set any */
