@@ -102,6 +102,7 @@ static void with_always_all_goes_through_the_disk_and_arrives(struct e2e *e2e)
     assert_int_equal(load_join(&e2e->load), 0);
     assert_int_equal(arrivals.missing, 0);
     assert_int_equal(arrivals.again, 0);
+    e2e_wait_counter(e2e, "acknowledged", total); /* the statistics before are from before */
     json_t *stats = e2e_next_stats(e2e);
     assert_true(e2e_counter(stats, "disk_written_bytes") > total * 60);
     json_decref(stats);
