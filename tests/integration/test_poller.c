@@ -135,8 +135,11 @@ static void a_connection_on_which_nothing_comes_is_made_anew(void **state)
 /* A request that is given up is still under way at the device: none is here. */
 static void requests_are_pipelined_where_the_device_takes_it(void **state)
 {
-    struct site *site =
-        site_new(state, MODBUS_TCP_PIPELINED, "poll_interval = \"10ms\"; timeout = \"20s\"; " POINTS DEVICES);
+    struct site *site = site_new(state, MODBUS_TCP_PIPELINED,
+                                 "poll_interval = \"10ms\"; " POINTS
+                                 "devices = ( { name = \"m1\"; unit = 1; timeout = \"20s\"; },"
+                                 "{ name = \"m2\"; unit = 2; timeout = \"20s\"; },"
+                                 "{ name = \"m3\"; unit = 3; timeout = \"20s\"; } );");
     site->meter.turnaround_ns = 5000000;
     site_open(site);
     WAIT_TOLD_OFTEN(site->bench, "m3:*", 20);
