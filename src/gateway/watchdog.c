@@ -51,8 +51,8 @@ static bool publisher_moves(struct fg_watchdog *watchdog, int64_t now_ns)
 static void tell(const char *who, int64_t silence_ns)
 {
     char line[80];
-    double seconds = (double)(silence_ns / (FG_NS_PER_S / 10)) / 10;
-    snprintf(line, sizeof line, "%s has not moved for %g s", who, seconds);
+    int64_t tenths = silence_ns / (FG_NS_PER_S / 10);
+    snprintf(line, sizeof line, "%s has not moved for %g s", who, (double)tenths / 10);
     fg_log(FG_LOG_ERROR, "%s: the service manager is not told any more that the gateway is alive", line);
     fg_notify_status(line);
 }
