@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifdef FG_HAVE_SYSTEMD
@@ -35,7 +36,8 @@ struct manager {
     char socket[TEMPDIR_PATH];
     char port[TEMPDIR_PATH];
     char status[256]; /* the latest */
-    unsigned ready, stopping, alive;
+    unsigned ready, stopping, alive, reloading;
+    long long reload_us; /* the latest one's time, on the monotonic clock */
 };
 
 static void manager_open(struct manager *manager, struct e2e *e2e, unsigned watchdog_ms)
@@ -68,7 +70,11 @@ static void take_line(struct manager *manager, const char *line)
 {
     manager->ready += strcmp(line, "READY=1") == 0;
     manager->stopping += strcmp(line, "STOPPING=1") == 0;
+    manager->reloading += strcmp(line, "RELOADING=1") == 0;
     manager->alive += strcmp(line, "WATCHDOG=1") == 0;
+    if (strncmp(line, "MONOTONIC_USEC=", 15) == 0) {
+        manager->reload_us = strtoll(line + 15, NULL, 10);
+    }
     if (strncmp(line, "STATUS=", 7) == 0) {
         snprintf(manager->status, sizeof manager->status, "%s", line + 7);
     }
@@ -180,6 +186,26 @@ static void status_follows_the_broker(struct e2e *e2e)
     manager_close(&manager);
 }
 
+static void a_reload_is_told_from_begin_to_end(struct e2e *e2e)
+{
+    struct manager manager;
+    manager_open(&manager, e2e, NO_WATCHDOG);
+    e2e_start_daemon(e2e, PORT, manager.port);
+    wait_count(&manager, &manager.ready, 1);
+    struct timespec before;
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    daemon_signal(&e2e->daemon, SIGHUP);
+    wait_count(&manager, &manager.reloading, 1);
+    assert_true(manager.reload_us >= (long long)before.tv_sec * 1000000 + before.tv_nsec / 1000);
+    wait_count(&manager, &manager.ready, 2);
+    /* One that does not stand has an end, too. */
+    tempdir_write(e2e->folder, "fieldgate.cfg", "?", 1, e2e->daemon.config);
+    daemon_signal(&e2e->daemon, SIGHUP);
+    wait_count(&manager, &manager.reloading, 2);
+    wait_count(&manager, &manager.ready, 3);
+    manager_close(&manager);
+}
+
 static void an_idle_gateway_proves_that_it_is_alive(struct e2e *e2e)
 {
     struct manager manager;
@@ -243,6 +269,7 @@ int main(void)
         E2E_TEST(ready_comes_when_the_gateway_runs_without_a_broker_too),
         E2E_TEST(ready_never_comes_with_a_wrong_configuration),
         E2E_TEST(status_follows_the_broker),
+        E2E_TEST(a_reload_is_told_from_begin_to_end),
         E2E_TEST(an_idle_gateway_proves_that_it_is_alive),
         E2E_TEST(a_worker_that_is_stuck_is_named),
         E2E_TEST(a_publisher_that_is_stuck_is_named),
