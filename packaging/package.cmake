@@ -6,7 +6,7 @@ endif()
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME fieldgate)
 set(CPACK_PACKAGE_VENDOR "The fieldgate authors")
-set(CPACK_PACKAGE_CONTACT "The fieldgate authors <fieldgate@packages.debian.org>" CACHE STRING "The package's maintainer")
+set(CPACK_PACKAGE_CONTACT "The fieldgate authors <fieldgate@fieldgate.invalid>" CACHE STRING "The package's maintainer")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "gateway from field devices to MQTT")
 set(CPACK_PACKAGE_DESCRIPTION
 "Reads field devices on serial lines, on TCP, UDP and Unix sockets, and
