@@ -234,6 +234,13 @@ void fg_publisher_change_free(struct fg_publisher_change *change);
 void fg_publisher_change(struct fg_publisher *publisher, struct fg_publisher_change *change,
                          void (*applied)(void *context), void *context);
 
+/* Whether the publisher's thread moves: ask, which wakes it, and see a little later. It can be held for
+ * minutes in the look-up of a broker's name, which is no fault of its own. Any one thread, until the stop;
+ * without locks. */
+enum fg_proof { FG_PROOF_MOVES, FG_PROOF_MAY_BE_HELD, FG_PROOF_NONE };
+void fg_publisher_ask(struct fg_publisher *publisher);
+enum fg_proof fg_publisher_proof(const struct fg_publisher *publisher);
+
 /*
  * Stops: refuses offers, delivers what waits until timeout_ns have passed, counts and logs the rest as lost
  * (shutdown), publishes "offline" for devices and gateway, disconnects, joins the thread. A thread that is

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct fg_pool;
 
@@ -60,6 +61,18 @@ void fg_pool_on_rest(struct fg_pool *pool, void (*rest)(void *context), void *co
 
 /* For a task that is about to wait in a system call: lets another worker have what stands behind it. */
 void fg_pool_may_block(struct fg_pool *pool);
+
+/*
+ * Whether each worker moves: from fg_pool_prove on none sleeps for longer than every_ns (more than 0). One
+ * thread asks, and sees after that time who has not come across it. Asking and looking take no lock and wake
+ * nobody: where a thread is stuck, locks and condition variables can be, too.
+ */
+void fg_pool_prove(struct fg_pool *pool, int64_t every_ns);
+void fg_pool_ask(struct fg_pool *pool);
+
+/* The first worker after this one that has not moved since fg_pool_ask; they count from 1, as in the names of
+ * their threads. 0: all have. */
+size_t fg_pool_silent(const struct fg_pool *pool, size_t after);
 
 #define FG_SCRATCH_BYTES 65536
 

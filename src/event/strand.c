@@ -1,9 +1,12 @@
+#include "fieldgate/clock.h"
 #include "tasks.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define MOST_WORKERS 16
 
@@ -19,6 +22,12 @@ struct strands {
     size_t count;
 };
 
+struct worker {
+    struct fg_pool *pool;
+    pthread_t thread;
+    atomic_uint heard; /* the latest call of fg_pool_ask that it has come across */
+};
+
 struct fg_pool {
     pthread_mutex_t lock;
     pthread_cond_t work;
@@ -29,8 +38,10 @@ struct fg_pool {
     void (*rest)(void *context);
     void *rest_context;
     struct strands gathered; /* the gathering thread's */
+    int64_t prove_ns;        /* how long a worker may sleep at a time; 0: for ever */
+    atomic_uint asked;
     size_t count;
-    pthread_t workers[MOST_WORKERS];
+    struct worker workers[MOST_WORKERS];
 };
 
 /* Stands in a mailbox whose strand is neither queued nor running. */
@@ -190,18 +201,42 @@ static void run_strand(struct fg_strand *strand)
     }
 }
 
-static void sleep_until_called(struct fg_pool *pool)
+/* Under the pool's lock. */
+static void answer(struct worker *worker)
 {
+    unsigned asked = atomic_load_explicit(&worker->pool->asked, memory_order_relaxed);
+    atomic_store_explicit(&worker->heard, asked, memory_order_relaxed);
+}
+
+static void wait_for_work(struct fg_pool *pool)
+{
+    if (pool->prove_ns == 0) {
+        pthread_cond_wait(&pool->work, &pool->lock);
+        return;
+    }
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t at_ns = until.tv_nsec + pool->prove_ns;
+    until.tv_sec += (time_t)(at_ns / FG_NS_PER_S);
+    until.tv_nsec = (long)(at_ns % FG_NS_PER_S);
+    pthread_cond_timedwait(&pool->work, &pool->lock, &until);
+}
+
+static void sleep_until_called(struct worker *worker)
+{
+    struct fg_pool *pool = worker->pool;
     pool->idle++;
     while (pool->calls == 0 && !pool->stop) {
-        pthread_cond_wait(&pool->work, &pool->lock);
+        wait_for_work(pool);
+        answer(worker);
     }
     pool->calls -= pool->calls > 0;
 }
 
 static void *work(void *argument)
 {
-    struct fg_pool *pool = argument;
+    struct worker *worker = argument;
+    struct fg_pool *pool = worker->pool;
     scratch = malloc(FG_SCRATCH_BYTES);
     if (!scratch) {
         abort(); /* at start only: nothing has been accepted yet */
@@ -209,6 +244,7 @@ static void *work(void *argument)
     unsigned ran = 0;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
+        answer(worker);
         struct fg_strand *strand = ran < STRANDS_A_REST ? take_first(&pool->ready) : NULL;
         if (strand) {
             ran++;
@@ -226,7 +262,7 @@ static void *work(void *argument)
         } else if (pool->stop) {
             break;
         } else {
-            sleep_until_called(pool);
+            sleep_until_called(worker);
         }
     }
     pthread_mutex_unlock(&pool->lock);
@@ -242,16 +278,24 @@ int fg_pool_new(size_t count, struct fg_pool **pool)
     if (!made) {
         return -ENOMEM;
     }
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&made->lock, NULL);
-    pthread_cond_init(&made->work, NULL);
+    pthread_cond_init(&made->work, &attributes);
+    pthread_condattr_destroy(&attributes);
     while (made->count < count) {
-        int error = pthread_create(&made->workers[made->count], NULL, work, made);
+        struct worker *worker = &made->workers[made->count];
+        worker->pool = made;
+        int error = pthread_create(&worker->thread, NULL, work, worker);
         if (error) {
             fg_pool_free(made);
             return -error;
         }
-        pthread_setname_np(made->workers[made->count], "fg-worker");
         made->count++;
+        char name[16];
+        snprintf(name, sizeof name, "fg-worker-%zu", made->count);
+        pthread_setname_np(worker->thread, name);
     }
     *pool = made;
     return 0;
@@ -267,11 +311,35 @@ void fg_pool_free(struct fg_pool *pool)
     pthread_cond_broadcast(&pool->work);
     pthread_mutex_unlock(&pool->lock);
     for (size_t i = 0; i < pool->count; i++) {
-        pthread_join(pool->workers[i], NULL);
+        pthread_join(pool->workers[i].thread, NULL);
     }
     pthread_cond_destroy(&pool->work);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
+}
+
+void fg_pool_prove(struct fg_pool *pool, int64_t every_ns)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->prove_ns = every_ns;
+    pthread_cond_broadcast(&pool->work); /* who is not called goes back to sleep */
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void fg_pool_ask(struct fg_pool *pool)
+{
+    atomic_fetch_add_explicit(&pool->asked, 1, memory_order_relaxed);
+}
+
+size_t fg_pool_silent(const struct fg_pool *pool, size_t after)
+{
+    unsigned asked = atomic_load_explicit(&pool->asked, memory_order_relaxed);
+    for (size_t i = after; i < pool->count; i++) {
+        if (atomic_load_explicit(&pool->workers[i].heard, memory_order_relaxed) != asked) {
+            return i + 1;
+        }
+    }
+    return 0;
 }
 
 void *fg_pool_scratch(void)

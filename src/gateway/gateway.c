@@ -31,6 +31,24 @@ static void on_arrived(void *context)
     fg_commands_wake(gateway->commands);
 }
 
+static void count_device(struct fg_origin *origin, void *context)
+{
+    (void)origin;
+    ++*(size_t *)context;
+}
+
+/* On a worker, or the main thread. */
+static void look(void *context, struct fg_service_view *view)
+{
+    struct fg_gateway *gateway = context;
+    pthread_rwlock_rdlock(&gateway->ports.lock);
+    for (size_t i = 0; i < gateway->ports.count; i++) {
+        fg_port_each_device(gateway->ports.ports[i], count_device, &view->devices);
+    }
+    pthread_rwlock_unlock(&gateway->ports.lock);
+    fg_publisher_get_stats(gateway->publisher, &view->publisher);
+}
+
 struct given {
     const char *identity;
     size_t length;
@@ -111,6 +129,7 @@ static void on_port_closed(void *context)
 static void begin_stop(struct fg_gateway *gateway)
 {
     gateway->state = FG_GATEWAY_CLOSING_PORTS;
+    fg_service_stop(&gateway->service);
     fg_inspection_update(&gateway->inspection);
     fg_reload_stop(&gateway->reload);
     fg_reporting_set_interval(&gateway->reporting, 0);
@@ -309,6 +328,7 @@ static int run_generation(const struct fg_gateway_options *options, struct fg_ge
     if (!error) {
         fg_reporting_set_interval(&gateway.reporting, settings->stats_interval_ns);
         fg_inspection_open(&gateway.inspection, &gateway, model->name);
+        fg_service_start(&gateway.service, &gateway.loop, gateway.publisher, look, &gateway);
         fg_log(FG_LOG_INFO, "fieldgated %s: gateway %s, event model %s, %zu workers, %zu ports", FG_VERSION,
                gateway.names.id, model->name, (size_t)settings->workers, gateway.ports.count);
         run(&gateway);

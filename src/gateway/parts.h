@@ -13,6 +13,7 @@
 #include "ports.h"
 #include "reload.h"
 #include "reporting.h"
+#include "service.h"
 
 #include <pthread.h>
 
@@ -43,6 +44,7 @@ struct fg_gateway {
     struct fg_reporting reporting;
     struct fg_reload reload;
     struct fg_inspection inspection;
+    struct fg_service service;
     enum fg_gateway_state state;
     struct fg_task answered, drained;
     pthread_t drainer;

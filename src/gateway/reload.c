@@ -2,6 +2,7 @@
 
 #include "fieldgate/log.h"
 #include "fieldgate/map.h"
+#include "notify.h"
 #include "parts.h"
 
 #include <errno.h>
@@ -31,6 +32,7 @@ static void finish(struct fg_reload *reload, bool applied, const char *outcome)
     malloc_trim(0); /* a configuration and its ports came and went */
     fg_inspection_update(&reload->gateway->inspection);
     tell_waiters(&reload->served, applied, outcome);
+    fg_notify_ready();
     if (reload->asked) {
         begin(reload);
     }
@@ -291,6 +293,7 @@ static void begin(struct fg_reload *reload)
     reload->served = reload->askers;
     reload->askers = NULL;
     reload->state = FG_RELOAD_READING;
+    fg_notify_reloading();
     fg_log(FG_LOG_INFO, "reload: reading %s", reload->gateway->options->file);
     fg_strand_post(&reload->strand, &reload->read);
 }

@@ -198,7 +198,8 @@ static int wait_for(struct fg_publisher *publisher, struct pollfd fds[2])
      */
     int64_t now_ns = fg_clock_now_ns();
     unsigned wants = fg_flow_wants(publisher, now_ns) | fg_keep_wants(publisher, now_ns) | FG_WANT_TURN;
-    atomic_store(&publisher->wants, wants);
+    atomic_store(&publisher->wants, wants | FG_WANT_PROOF);
+    atomic_store(&publisher->heard, atomic_load(&publisher->asked));
     bool room = fg_publisher_take_room(publisher);
     bool arrived = fg_calls_take_news(publisher);
     int timeout_ms = room || arrived ? 0 : poll_ms(publisher, wants);

@@ -311,6 +311,20 @@ void fg_publisher_tell_stats(struct fg_publisher *publisher, const char *json, s
     fg_publisher_wake(publisher, FG_WANT_CONTROL);
 }
 
+void fg_publisher_ask(struct fg_publisher *publisher)
+{
+    atomic_fetch_add(&publisher->asked, 1);
+    fg_publisher_wake(publisher, FG_WANT_PROOF);
+}
+
+enum fg_proof fg_publisher_proof(const struct fg_publisher *publisher)
+{
+    if (atomic_load(&publisher->heard) == atomic_load(&publisher->asked)) {
+        return FG_PROOF_MOVES;
+    }
+    return atomic_load(&publisher->connecting) ? FG_PROOF_MAY_BE_HELD : FG_PROOF_NONE;
+}
+
 void fg_publisher_get_stats(struct fg_publisher *publisher, struct fg_publisher_stats *stats)
 {
     *stats = (struct fg_publisher_stats){

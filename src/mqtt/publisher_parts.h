@@ -34,6 +34,7 @@ enum {
     FG_WANT_TURN = 1u << 4,  /* what a worker that had the turn leaves to the thread */
     FG_WANT_SAVE = 1u << 5,  /* anything in the outbox: the spool is to have it, at once or later */
     FG_WANT_SPACE = 1u << 6, /* an outbox that is half full, which the spool could relieve */
+    FG_WANT_PROOF = 1u << 7, /* somebody who wants to see it move */
 };
 
 /*
@@ -73,10 +74,11 @@ struct fg_publisher {
     uint64_t lost_by_stop;
     struct fg_publisher_change *change; /* other settings, to be taken on; NULL: none */
     bool finished;                      /* the thread has nothing more to do */
-    bool connecting;                    /* the thread is where it may be held: in fg_session_connect */
+    atomic_bool connecting;             /* the thread is where it may be held: in fg_session_connect */
     bool abandoned;                     /* it was, at the end of a stop: it must touch nothing any more */
     atomic_bool stopping;
     atomic_bool connected;
+    atomic_uint asked, heard; /* calls of fg_publisher_ask, and the latest that the thread came across */
     atomic_uint wants;
     int wake_fd;
     atomic_ullong saved;      /* messages offered up to here need not be waited for */

@@ -171,6 +171,29 @@ static void a_look_up_that_hangs_does_not_hold_up_another_address(void **state)
     assert_int_equal(atomic_load(&spare.connects), 1);
 }
 
+static bool moves(void *context)
+{
+    struct bench *bench = context;
+    return fg_publisher_proof(bench->publisher) == FG_PROOF_MOVES;
+}
+
+static void a_look_up_that_hangs_is_told_from_a_thread_that_is_stuck(void **state)
+{
+    struct bench *bench = *state;
+    use_both(bench, NULL, NULL);
+    snprintf(bench->first_address, sizeof bench->first_address, SLOW_HOST ":1883");
+    atomic_store(&look_ups_hang, true);
+    bench_start(bench);
+    assert_true(test_wait(has_hanging_look_up, NULL, 10000));
+    fg_publisher_ask(bench->publisher);
+    assert_int_equal(fg_publisher_proof(bench->publisher), FG_PROOF_MAY_BE_HELD);
+    atomic_store(&look_ups_hang, false);
+    assert_true(test_wait(moves, bench, 10000));
+    assert_true(test_wait(spare_is_connected, bench, 10000));
+    fg_publisher_ask(bench->publisher); /* it sleeps, and is woken to show that it moves */
+    assert_true(test_wait(moves, bench, 10000));
+}
+
 /* --- gaps --- */
 
 static long long gap_ms(int index)
@@ -413,6 +436,7 @@ int main(void)
         CASE(a_first_address_that_answers_again_is_gone_back_to),
         CASE(a_first_address_that_only_seems_to_be_back_is_tried_ever_less),
         CASE(a_look_up_that_hangs_does_not_hold_up_another_address),
+        CASE(a_look_up_that_hangs_is_told_from_a_thread_that_is_stuck),
         CASE(gaps_grow_to_the_longest),
         CASE(a_broker_that_does_not_want_us_is_not_hammered),
         CASE(one_that_does_not_want_us_leaves_the_others_their_pace),

@@ -48,6 +48,7 @@ LIBRARIES = {
     "liburing.h": ("src/event/proactor*",),
     "liburing/*": ("src/event/proactor*",),
     "sqlite3*.h": ("src/mqtt/spool*.c",),
+    "systemd/*": ("src/gateway/notify.c",),
     "jansson*.h": ("src/protocol/*", "src/ctl/*", "src/gateway/control_request.c"),
 }
 

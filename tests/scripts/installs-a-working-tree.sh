@@ -1,5 +1,5 @@
 #!/bin/bash
-# cmake --install puts everything where the unit and the manual look for it, and systemd takes the unit.
+# cmake --install puts everything where the unit and the manual look for it, and systemd takes the unit and finds it hardened.
 set -euo pipefail
 build=$3
 directory=$(mktemp -d)
@@ -35,6 +35,13 @@ if command -v systemd-analyze >/dev/null; then
     said=$(systemd-analyze verify --man=no --recursive-errors=no "$unit" 2>&1) || result=1
     if [ -n "$said" ]; then
         printf 'FAILED: systemd-analyze verify: %s\n' "$said"
+        result=1
+    fi
+    # In tenths; older systemd looks at running units only.
+    if systemd-analyze --help | grep -q -e --threshold &&
+        ! systemd-analyze security --no-pager --offline=true --threshold=16 "$unit" >"$directory/security" 2>&1; then
+        grep -v '✓' "$directory/security"
+        printf 'FAILED: systemd-analyze security: more than 1.6\n'
         result=1
     fi
 fi

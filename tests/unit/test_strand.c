@@ -466,6 +466,67 @@ static void who_may_block_lets_another_worker_have_the_rest(void **state)
     free(jobs);
 }
 
+static void wait_silent(const struct fg_pool *pool, bool silent)
+{
+    for (time_t until = time(NULL) + 20; (fg_pool_silent(pool, 0) != 0) != silent;) {
+        assert_true(time(NULL) < until);
+        sched_yield();
+    }
+}
+
+static void workers_that_sleep_show_that_they_move(void **state)
+{
+    (void)state;
+    struct fg_pool *pool = new_pool(16);
+    fg_pool_prove(pool, 1000000);
+    for (int i = 0; i < 100; i++) {
+        fg_pool_ask(pool);
+        wait_silent(pool, false);
+    }
+    fg_pool_free(pool);
+}
+
+static atomic_bool held, let_go;
+static pthread_t held_thread;
+
+static void hold(struct fg_task *task)
+{
+    (void)task;
+    held_thread = pthread_self();
+    atomic_store(&held, true);
+    while (!atomic_load(&let_go)) {
+        sched_yield();
+    }
+}
+
+static void a_worker_that_is_held_is_named_until_it_moves(void **state)
+{
+    (void)state;
+    struct fg_pool *pool = new_pool(3);
+    struct fg_strand strand;
+    struct fg_task task = { .run = hold };
+    atomic_store(&held, false);
+    atomic_store(&let_go, false);
+    fg_strand_init(&strand, pool);
+    fg_strand_post(&strand, &task);
+    while (!atomic_load(&held)) {
+        sched_yield();
+    }
+    char name[16] = "";
+    pthread_getname_np(held_thread, name, sizeof name);
+    size_t number = strtoul(strrchr(name, '-') + 1, NULL, 10);
+    fg_pool_prove(pool, 1000000);
+    fg_pool_ask(pool);
+    for (time_t until = time(NULL) + 20;
+         fg_pool_silent(pool, 0) != number || fg_pool_silent(pool, number) != 0;) { /* the others answer */
+        assert_true(time(NULL) < until);
+        sched_yield();
+    }
+    atomic_store(&let_go, true);
+    wait_silent(pool, false);
+    fg_pool_free(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -481,6 +542,8 @@ int main(void)
         cmocka_unit_test(a_worker_that_never_runs_out_of_strands_rests_now_and_then),
         cmocka_unit_test(what_is_gathered_runs_when_it_is_released),
         cmocka_unit_test(who_may_block_lets_another_worker_have_the_rest),
+        cmocka_unit_test(workers_that_sleep_show_that_they_move),
+        cmocka_unit_test(a_worker_that_is_held_is_named_until_it_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
