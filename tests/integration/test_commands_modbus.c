@@ -383,7 +383,7 @@ static void a_command_is_not_sent_when_its_time_is_over(void **state)
 
 static void many_commands_to_a_link_that_comes_and_goes_are_each_answered_once(void **state)
 {
-    enum { COMMANDS = 400 };
+    enum { COMMANDS = 160 };
     static struct asked *asked[COMMANDS];
     struct plant *plant = plant_ready(state, MODBUS_TCP,
                                       "poll_interval = \"20ms\"; timeout = \"100ms\"; retries = 0;\n" POINTS);

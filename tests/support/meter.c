@@ -175,7 +175,11 @@ static bool misbehave(struct speech *speech, enum meter_fault fault)
         say_twice(speech, WITH_NEXT_REQUEST);
         return true;
     case METER_FOREIGN_UNIT:
+        /* With that unit's own values: where a machine stands still for so long that the next request is out,
+         * and is to that unit, nobody could tell. */
         speech->unit = (uint8_t)(speech->unit % 3 + 1);
+        speech->size = answer(speech->meter, speech->request + (speech->meter->mode == FG_MODBUS_TCP ? 7 : 1),
+                              speech->unit, speech->pdu);
         break;
     case METER_WRONG_FUNCTION:
         speech->pdu[0] = (uint8_t)(speech->pdu[0] % 4 + 1);
