@@ -82,6 +82,8 @@ bool fg_check_says(const struct fg_check *check, const char *path);
 struct fg_setting {
     const char *key; /* NULL ends the table (INLINE rows use "" ) */
     enum fg_setting_type type;
+    /* A reload does not apply it: a change waits for the next start. */
+    bool restart;
     /* Of the field in the schema's struct. */
     size_t offset;
     /* The default as it stands in the file, without quotes; NULL: the setting is required. For TEXTS "" is
@@ -104,8 +106,6 @@ struct fg_setting {
      * (key is then "allow[2]"), const int64_t * or const double * of a number. Runs for what the file says,
      * not for defaults. */
     void (*check)(struct fg_check *check, const char *key, const void *field);
-    /* A reload does not apply it: a change waits for the next start. */
-    bool restart;
 };
 
 struct fg_schema {

@@ -176,7 +176,7 @@ static void work_when_full(void)
 
 static unsigned stride(unsigned nth, unsigned few)
 {
-    return (getenv("FG_TEST_SLOW") ? 40 : wait_is_slowed() ? 6 : 1) * few + nth / 60;
+    return (getenv("FG_TEST_SLOW") ? 40 : wait_is_slowed() ? 15 : 1) * few + nth / 60;
 }
 
 static void fail_each(unsigned kinds, int error, bool lasting)

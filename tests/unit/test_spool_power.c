@@ -161,7 +161,7 @@ static void work(void)
 /* Looks at fewer points where all of it is slow. */
 static size_t stride(void)
 {
-    return getenv("FG_TEST_SLOW") ? 37 : wait_is_slowed() ? 7 : 1;
+    return getenv("FG_TEST_SLOW") ? 37 : wait_is_slowed() ? 13 : 1;
 }
 
 static void free_images(void)
