@@ -28,12 +28,7 @@ static void readings_survive_a_broker_that_is_killed_and_comes_back(struct e2e *
     e2e_broker_save(&e2e->broker);
     e2e_start_daemon(e2e, E2E_TCP("in") E2E_LOAD "}", port);
     e2e_wait_online(e2e);
-    e2e->load = (struct load){ .port = port,
-                               .connections = CONNECTIONS,
-                               .lines = total / CONNECTIONS,
-                               .rate = rate,
-                               .line = load_line_60 };
-    load_start(&e2e->load);
+    e2e_begin_load(e2e, port, CONNECTIONS, total / CONNECTIONS, rate);
     arrivals_wait(&arrivals, &e2e->subscriber, rate, 10000);
     e2e_broker_kill(&e2e->broker);
     subscriber_read_to_end(&e2e->subscriber);
@@ -55,10 +50,7 @@ static void readings_wait_for_a_broker_that_is_away_at_the_start(struct e2e *e2e
     unsigned port = client_free_port();
     unsigned total = 1000;
     e2e_start_daemon(e2e, E2E_TCP("in") E2E_LOAD "}", port);
-    e2e->load = (struct load){
-        .port = port, .connections = CONNECTIONS, .lines = total / CONNECTIONS, .line = load_line_60
-    };
-    load_start(&e2e->load);
+    e2e_begin_load(e2e, port, CONNECTIONS, total / CONNECTIONS, 0);
     assert_int_equal(load_join(&e2e->load), 0);
     e2e_start_broker_unseen(e2e);
     arrivals_watch(&arrivals, &e2e->subscriber);

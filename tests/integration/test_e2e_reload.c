@@ -17,39 +17,13 @@
 
 #define CONNECTIONS 10
 
-static void expect_retained(struct e2e *e2e, const char *topic, const char *status)
-{
-    struct subscriber late;
-    subscriber_open(&late, e2e->broker.port, "late", false, topic, 1);
-    const struct subscriber_message *message = subscriber_take(&late, topic, 5000);
-    assert_non_null(message);
-    assert_true(message->retained);
-    assert_string_equal(message->payload, status);
-    subscriber_close(&late);
-}
-
-static void start_load(struct e2e *e2e, struct arrivals *arrivals, unsigned port, unsigned lines)
-{
-    e2e_start_broker(e2e);
-    subscriber_open(&e2e->subscriber, e2e->broker.port, "watcher", false, E2E_BASE "/#", 1);
-    arrivals_watch(arrivals, &e2e->subscriber);
-    e2e_start_daemon(e2e, E2E_TCP("in") E2E_LOAD "}", port);
-    e2e_wait_online(e2e);
-    e2e->load = (struct load){ .port = port,
-                               .connections = CONNECTIONS,
-                               .lines = lines,
-                               .rate = wait_load(5000),
-                               .line = load_line_60 };
-    load_start(&e2e->load);
-}
-
 static void other_ports_come_and_go_and_an_unchanged_one_loses_nothing(struct e2e *e2e)
 {
     struct arrivals arrivals = { 0 };
     unsigned port = client_free_port();
     unsigned others[] = { client_free_port(), client_free_port() };
     unsigned lines = wait_load(2000);
-    start_load(e2e, &arrivals, port, lines);
+    e2e_start_under_load(e2e, &arrivals, port, CONNECTIONS, lines, wait_load(5000));
     for (unsigned i = 0; i < 6; i++) {
         arrivals_wait(&arrivals, &e2e->subscriber, lines * CONNECTIONS / 10 * (i + 1), 30000);
         e2e_reload(e2e, E2E_TCP("in") E2E_LOAD "}, " E2E_TCP("%s") E2E_RAW "stale_after = \"%us\"; }", port,
@@ -116,8 +90,8 @@ static void port_with_another_name_takes_over_the_address(struct e2e *e2e)
     client_print(fd, "two\n");
     e2e_expect(e2e, "it/state", "two");
     e2e_wait_status(e2e, "it/status", "online");
-    expect_retained(e2e, E2E_BASE "/it/status",
-                    "online"); /* what is left of the old port says nothing more */
+    e2e_expect_retained(e2e, E2E_BASE "/it/status",
+                        "online"); /* what is left of the old port says nothing more */
     close(fd);
 }
 

@@ -17,32 +17,6 @@
 
 #define CONNECTIONS 10
 
-static void expect_retained(struct e2e *e2e, const char *topic, const char *status)
-{
-    struct subscriber late;
-    subscriber_open(&late, e2e->broker.port, "late", false, topic, 1);
-    const struct subscriber_message *message = subscriber_take(&late, topic, 5000);
-    assert_non_null(message);
-    assert_true(message->retained);
-    assert_string_equal(message->payload, status);
-    subscriber_close(&late);
-}
-
-static void start_load(struct e2e *e2e, struct arrivals *arrivals, unsigned port, unsigned lines)
-{
-    e2e_start_broker(e2e);
-    subscriber_open(&e2e->subscriber, e2e->broker.port, "watcher", false, E2E_BASE "/#", 1);
-    arrivals_watch(arrivals, &e2e->subscriber);
-    e2e_start_daemon(e2e, E2E_TCP("in") E2E_LOAD "}", port);
-    e2e_wait_online(e2e);
-    e2e->load = (struct load){ .port = port,
-                               .connections = CONNECTIONS,
-                               .lines = lines,
-                               .rate = wait_load(8000),
-                               .line = load_line_60 };
-    load_start(&e2e->load);
-}
-
 /* Each change comes with what the broker's settings are to keep. */
 static void change_broker_under_load(struct e2e *e2e, const char *kept)
 {
@@ -53,7 +27,7 @@ static void change_broker_under_load(struct e2e *e2e, const char *kept)
                                           "max_inflight = 300; client_id = \"another\";" };
     char more[200];
     e2e->mqtt_more = kept;
-    start_load(e2e, &arrivals, port, lines);
+    e2e_start_under_load(e2e, &arrivals, port, CONNECTIONS, lines, wait_load(8000));
     for (unsigned i = 0; i < 4; i++) {
         arrivals_wait(&arrivals, &e2e->subscriber, lines * CONNECTIONS / 10 * (2 * i + 1), 30000);
         snprintf(more, sizeof more, "%s %s", kept, others[i]);
@@ -193,9 +167,9 @@ static void another_base_topic_is_taken_and_the_old_one_is_left_offline(struct e
     assert_non_null(message);
     assert_string_equal(message->payload, "after");
     subscriber_close(&both);
-    expect_retained(e2e, "house/gw/status", "online");
-    expect_retained(e2e, "house/gw/in/status", "online");
-    expect_retained(e2e, E2E_BASE "/in/status", "offline");
+    e2e_expect_retained(e2e, "house/gw/status", "online");
+    e2e_expect_retained(e2e, "house/gw/in/status", "online");
+    e2e_expect_retained(e2e, E2E_BASE "/in/status", "offline");
     close(fd);
 }
 

@@ -16,16 +16,6 @@
 
 #define CONNECTIONS 5
 
-static void begin_load(struct e2e *e2e, unsigned port, unsigned rate, unsigned total)
-{
-    e2e->load = (struct load){ .port = port,
-                               .connections = CONNECTIONS,
-                               .lines = total / CONNECTIONS,
-                               .rate = rate,
-                               .line = load_line_60 };
-    load_start(&e2e->load);
-}
-
 /* Far more than memory may hold comes while the broker is away, and goes on coming when it is back. */
 static void an_outage_longer_than_the_queue_loses_nothing(struct e2e *e2e)
 {
@@ -41,7 +31,7 @@ static void an_outage_longer_than_the_queue_loses_nothing(struct e2e *e2e)
     e2e_broker_save(&e2e->broker);
     e2e_start_daemon(e2e, E2E_TCP("in") E2E_LOAD "}", port);
     e2e_wait_online(e2e);
-    begin_load(e2e, port, rate, total);
+    e2e_begin_load(e2e, port, CONNECTIONS, total / CONNECTIONS, rate);
     arrivals_wait(&arrivals, &e2e->subscriber, rate / 2, 10000);
     e2e_broker_kill(&e2e->broker);
     subscriber_read_to_end(&e2e->subscriber);
@@ -70,7 +60,7 @@ static void a_stop_without_a_broker_keeps_what_waits(struct e2e *e2e)
     struct stat file;
     e2e->spool = "outage";
     e2e_start_daemon(e2e, E2E_TCP("in") E2E_LOAD "}", port);
-    begin_load(e2e, port, 0, total);
+    e2e_begin_load(e2e, port, CONNECTIONS, total / CONNECTIONS, 0);
     assert_int_equal(load_join(&e2e->load), 0);
     assert_true(wait_until(is_read, &port, 5000));
     snprintf(path, sizeof path, "%s/spool.db", e2e->folder);
@@ -97,7 +87,7 @@ static void with_always_all_goes_through_the_disk_and_arrives(struct e2e *e2e)
     arrivals_watch(&arrivals, &e2e->subscriber);
     e2e_start_daemon(e2e, E2E_TCP("in") E2E_LOAD "}", port);
     e2e_wait_online(e2e);
-    begin_load(e2e, port, 0, total);
+    e2e_begin_load(e2e, port, CONNECTIONS, total / CONNECTIONS, 0);
     arrivals_wait(&arrivals, &e2e->subscriber, total, 20000);
     assert_int_equal(load_join(&e2e->load), 0);
     assert_int_equal(arrivals.missing, 0);

@@ -11,18 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a client that comes now finds retained on a status topic. */
-static void expect_retained(struct e2e *e2e, const char *topic, const char *status)
-{
-    struct subscriber late;
-    subscriber_open(&late, e2e->broker.port, "late", false, topic, 1);
-    const struct subscriber_message *message = subscriber_take(&late, topic, 5000);
-    assert_non_null(message);
-    assert_true(message->retained);
-    assert_string_equal(message->payload, status);
-    subscriber_close(&late);
-}
-
 /* The device sends a reading and so is online. */
 static void say_something(struct e2e *e2e, const struct pty *pty, unsigned opened)
 {
@@ -37,13 +25,13 @@ static void gateway_status_is_retained_and_ends_offline_at_a_clean_stop(struct e
     const struct pty *pty = e2e_plug_pty(e2e, "tty");
     e2e_start(e2e, E2E_SERIAL("in") E2E_RAW "}", pty->link);
     say_something(e2e, pty, 1);
-    expect_retained(e2e, E2E_BASE "/status", "online");
-    expect_retained(e2e, E2E_BASE "/in/status", "online");
+    e2e_expect_retained(e2e, E2E_BASE "/status", "online");
+    e2e_expect_retained(e2e, E2E_BASE "/in/status", "online");
     assert_int_equal(daemon_stop(&e2e->daemon, 5000), 0);
     e2e_wait_status(e2e, "in/status", "offline");
     e2e_wait_status(e2e, "status", "offline");
-    expect_retained(e2e, E2E_BASE "/status", "offline");
-    expect_retained(e2e, E2E_BASE "/in/status", "offline");
+    e2e_expect_retained(e2e, E2E_BASE "/status", "offline");
+    e2e_expect_retained(e2e, E2E_BASE "/in/status", "offline");
 }
 
 static void will_says_offline_when_the_gateway_is_killed(struct e2e *e2e)
@@ -57,7 +45,7 @@ static void will_says_offline_when_the_gateway_is_killed(struct e2e *e2e)
         e2e_wait_status(e2e, "status", "online");
         daemon_kill(&e2e->daemon);
         e2e_wait_status(e2e, "status", "offline");
-        expect_retained(e2e, E2E_BASE "/status", "offline");
+        e2e_expect_retained(e2e, E2E_BASE "/status", "offline");
     }
 }
 
@@ -104,7 +92,7 @@ static void device_with_two_links_is_offline_when_both_are_down(struct e2e *e2e)
         links = (uint64_t)e2e_counter(stats, "ports.in.links");
         json_decref(stats);
     }
-    expect_retained(e2e, E2E_BASE "/in/status", "online");
+    e2e_expect_retained(e2e, E2E_BASE "/in/status", "online");
     close(first);
     e2e_wait_status(e2e, "in/status", "offline");
 }

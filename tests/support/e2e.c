@@ -1,5 +1,7 @@
 #include "support/e2e.h"
 
+#include "support/arrivals.h"
+
 #include "fieldgate/event_model.h"
 
 #include "support/wait.h"
@@ -511,4 +513,34 @@ void e2e_wait_loss(struct e2e *e2e, const char *device, const char *reason, uint
         json_decref(loss);
     }
     assert_int_equal(sum, count);
+}
+
+void e2e_expect_retained(struct e2e *e2e, const char *topic, const char *status)
+{
+    struct subscriber late;
+    subscriber_open(&late, e2e->broker.port, "late", false, topic, 1);
+    const struct subscriber_message *message = subscriber_take(&late, topic, 5000);
+    assert_non_null(message);
+    assert_true(message->retained);
+    assert_string_equal(message->payload, status);
+    subscriber_close(&late);
+}
+
+void e2e_begin_load(struct e2e *e2e, unsigned port, unsigned connections, unsigned lines, unsigned rate)
+{
+    e2e->load = (struct load){
+        .port = port, .connections = connections, .lines = lines, .rate = rate, .line = load_line_60
+    };
+    load_start(&e2e->load);
+}
+
+void e2e_start_under_load(struct e2e *e2e, struct arrivals *arrivals, unsigned port, unsigned connections,
+                          unsigned lines, unsigned rate)
+{
+    e2e_start_broker(e2e);
+    subscriber_open(&e2e->subscriber, e2e->broker.port, "watcher", false, E2E_BASE "/#", 1);
+    arrivals_watch(arrivals, &e2e->subscriber);
+    e2e_start_daemon(e2e, E2E_TCP("in") E2E_LOAD "}", port);
+    e2e_wait_online(e2e);
+    e2e_begin_load(e2e, port, connections, lines, rate);
 }

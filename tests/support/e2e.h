@@ -140,4 +140,16 @@ struct pty *e2e_plug_pty(struct e2e *e2e, const char *name);
 /* The sum of the counts on {base}/loss for a device until it reaches count; every message is checked. */
 void e2e_wait_loss(struct e2e *e2e, const char *device, const char *reason, uint64_t count);
 
+/* What a client that comes now finds retained on a status topic. */
+void e2e_expect_retained(struct e2e *e2e, const char *topic, const char *status);
+
+/* Lines of 60 bytes over so many connections, for E2E_LOAD; lines of each, rate as in struct load. */
+void e2e_begin_load(struct e2e *e2e, unsigned port, unsigned connections, unsigned lines, unsigned rate);
+
+struct arrivals;
+
+/* Broker, a subscriber whose arrivals are watched, the daemon with a port "in", and a load on it. */
+void e2e_start_under_load(struct e2e *e2e, struct arrivals *arrivals, unsigned port, unsigned connections,
+                          unsigned lines, unsigned rate);
+
 #endif
