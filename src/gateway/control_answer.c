@@ -1,6 +1,5 @@
 /* What the answers on the control socket say. docs/control.md describes them. */
 #include "control_parts.h"
-#include "json_writer.h"
 #include "stats.h"
 
 #include "fieldgate/clock.h"
@@ -62,13 +61,6 @@ int fg_control_answer_level(struct fg_buffer *out)
 
 /* ---- devices ---- */
 
-static void copy_counts(const atomic_ullong *from, uint64_t *to, int count)
-{
-    for (int i = 0; i < count; i++) {
-        to[i] = fg_counted(&from[i]);
-    }
-}
-
 struct devices {
     struct fg_json_writer *writer;
     int64_t now_ns;
@@ -90,27 +82,16 @@ static void put_device(struct fg_origin *origin, void *context)
 {
     struct devices *devices = context;
     struct fg_json_writer *writer = devices->writer;
-    uint64_t rejected[FG_REASON_COUNT];
-    uint64_t lost[FG_LOSS_COUNT];
-    copy_counts(origin->rejected, rejected, FG_REASON_COUNT);
-    copy_counts(origin->lost, lost, FG_LOSS_COUNT);
+    struct fg_sums sums = { 0 };
+    fg_sums_add(origin, &sums);
     fg_json_open(writer, NULL);
     fg_json_text(writer, "name", origin->device);
     fg_json_text(writer, "port", origin->port);
     fg_json_boolean(writer, "online", atomic_load_explicit(&origin->available, memory_order_relaxed));
     put_reading_age(devices, origin);
-    fg_json_number(writer, "received", fg_counted(&origin->received));
-    fg_json_reasons(writer, rejected);
-    if (origin->polled) {
-        fg_json_number(writer, "polls", fg_counted(&origin->polls));
-        fg_json_number(writer, "timeouts", fg_counted(&origin->timeouts));
-        fg_json_number(writer, "exceptions", fg_counted(&origin->exceptions));
-        fg_json_number(writer, "missed", fg_counted(&origin->missed));
-    }
-    fg_json_number(writer, "suppressed", fg_counted(&origin->suppressed));
-    fg_json_number(writer, "published", fg_counted(&origin->published));
-    fg_json_number(writer, "acknowledged", fg_counted(&origin->acknowledged));
-    fg_json_losses(writer, lost);
+    fg_json_number(writer, "received", sums.received);
+    fg_json_reasons(writer, sums.rejected);
+    fg_sums_put(writer, &sums);
     fg_json_close(writer);
 }
 

@@ -1,7 +1,5 @@
 #include "stats.h"
 
-#include "json_writer.h"
-
 #include "fieldgate/clock.h"
 #include "fieldgate/map.h"
 
@@ -9,17 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What some devices add up to. */
-struct sums {
-    uint64_t received, published, acknowledged, suppressed, count;
-    uint64_t polled, polls, timeouts, exceptions, missed; /* polled: devices that are asked */
-    uint64_t rejected[FG_REASON_COUNT];
-    uint64_t lost[FG_LOSS_COUNT];
-};
-
-static void add(struct fg_origin *origin, void *context)
+void fg_sums_add(struct fg_origin *origin, void *context)
 {
-    struct sums *sums = context;
+    struct fg_sums *sums = context;
     sums->count++;
     sums->received += fg_counted(&origin->received);
     sums->published += fg_counted(&origin->published);
@@ -38,8 +28,7 @@ static void add(struct fg_origin *origin, void *context)
     }
 }
 
-/* Only of devices that are asked. */
-static void put_polls(struct fg_json_writer *writer, const struct sums *sums)
+void fg_sums_put(struct fg_json_writer *writer, const struct fg_sums *sums)
 {
     if (sums->polled > 0) {
         fg_json_number(writer, "polls", sums->polls);
@@ -47,6 +36,10 @@ static void put_polls(struct fg_json_writer *writer, const struct sums *sums)
         fg_json_number(writer, "exceptions", sums->exceptions);
         fg_json_number(writer, "missed", sums->missed);
     }
+    fg_json_number(writer, "suppressed", sums->suppressed);
+    fg_json_number(writer, "published", sums->published);
+    fg_json_number(writer, "acknowledged", sums->acknowledged);
+    fg_json_losses(writer, sums->lost);
 }
 
 /*
@@ -86,9 +79,9 @@ static void put_device(void *value, void *context)
 {
     struct fg_json_writer *writer = ((struct names *)context)->writer;
     const struct fg_origin *first = ((struct named *)value)->origin;
-    struct sums sums = { 0 };
+    struct fg_sums sums = { 0 };
     for (struct named *named = value, *next; named; named = next) {
-        add(named->origin, &sums);
+        fg_sums_add(named->origin, &sums);
         next = named->next;
         free(named);
     }
@@ -96,11 +89,7 @@ static void put_device(void *value, void *context)
     fg_json_text(writer, "port", first->port);
     fg_json_number(writer, "received", sums.received);
     fg_json_reasons(writer, sums.rejected);
-    put_polls(writer, &sums);
-    fg_json_number(writer, "suppressed", sums.suppressed);
-    fg_json_number(writer, "published", sums.published);
-    fg_json_number(writer, "acknowledged", sums.acknowledged);
-    fg_json_losses(writer, sums.lost);
+    fg_sums_put(writer, &sums);
     fg_json_close(writer);
 }
 
@@ -122,19 +111,15 @@ static void put_ports(struct fg_json_writer *writer, struct fg_port *const *port
     fg_json_open(writer, "ports");
     for (size_t i = 0; i < port_count; i++) {
         struct fg_port_stats stats;
-        struct sums sums = { 0 };
+        struct fg_sums sums = { 0 };
         fg_port_get_stats(ports[i], &stats);
-        fg_port_each_device(ports[i], add, &sums);
+        fg_port_each_device(ports[i], fg_sums_add, &sums);
         fg_json_open(writer, fg_port_name(ports[i]));
         fg_json_number(writer, "links", stats.links);
         fg_json_number(writer, "devices", sums.count);
         fg_json_number(writer, "received", stats.received);
         fg_json_reasons(writer, stats.rejected);
-        put_polls(writer, &sums);
-        fg_json_number(writer, "suppressed", sums.suppressed);
-        fg_json_number(writer, "published", sums.published);
-        fg_json_number(writer, "acknowledged", sums.acknowledged);
-        fg_json_losses(writer, sums.lost);
+        fg_sums_put(writer, &sums);
         fg_json_close(writer);
     }
     fg_json_close(writer);
