@@ -18,7 +18,6 @@
 struct fg_commands {
     struct fg_commands_options options;
     char base[FG_COMMANDED_BASE]; /* the strand's */
-    size_t base_length;
     struct fg_commanded_table devices;
     struct fg_strand strand;
     struct fg_task look, stop;

@@ -48,11 +48,12 @@ static bool split(const struct fg_commands *commands, const struct fg_arrival *a
 {
     const char *topic = arrival->topic;
     const char *stop = topic + arrival->topic_length;
-    if (arrival->topic_length <= commands->base_length + 1 ||
-        memcmp(topic, commands->base, commands->base_length) != 0 || topic[commands->base_length] != '/') {
+    size_t base_length = strlen(commands->base);
+    if (arrival->topic_length <= base_length + 1 || memcmp(topic, commands->base, base_length) != 0 ||
+        topic[base_length] != '/') {
         return false;
     }
-    *address = (struct fg_command_address){ .device = topic + commands->base_length + 1 };
+    *address = (struct fg_command_address){ .device = topic + base_length + 1 };
     const char *rest = memchr(address->device, '/', (size_t)(stop - address->device));
     if (!rest) {
         return false;
@@ -215,7 +216,6 @@ static void on_look(struct fg_task *task)
         return;
     }
     fg_commanded_get_base(&commands->devices, commands->base);
-    commands->base_length = strlen(commands->base);
     if (!commands->opened && fg_commanded_any(&commands->devices)) {
         commands->opened = true;
         fg_pool_may_block(commands->options.pool);

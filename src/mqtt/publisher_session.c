@@ -472,8 +472,8 @@ enum fg_handover fg_session_publish(struct fg_session *session, const struct fg_
     *mid = (uint16_t)number;
     session->queued++;
     if (result == MOSQ_ERR_NOMEM) {
-        session->doubtful =
-            true; /* it has the message if there was memory for that, and none for the packet */
+        /* It has the message if there was memory for that, and none for the packet. */
+        session->doubtful = true;
         fg_session_drop(session, "no memory");
     } else if (result) {
         settle(session, result, cause);
